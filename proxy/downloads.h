@@ -1,0 +1,51 @@
+// Downloads: digest -> the one running Download of this node; join it or start it.
+// docs/architecture.md "A download" tells the states; docs/decisions/0004 the rules for leaving.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cache/blob_store.h"
+#include "cache/source.h"
+#include "proxy/registry/endpoint.h"
+#include "proxy/upstream/fetcher.h"
+#include "runtime/digest.h"
+#include "runtime/loop.h"
+
+namespace layerd::proxy {
+
+struct DownloadStatus {  // for `layerd status`
+  Digest digest;
+  std::string repository;  // the key of the first asker
+  std::string state;       // connecting, receiving, verifying, committing, passing_through
+  std::optional<ByteCount> size;
+  ByteCount present = 0;
+  std::size_t followers = 0;
+  std::size_t segments = 0;  // upstream requests running now
+  std::string endpoint;      // the last that gave bytes
+  double bytes_per_second = 0;
+  double age_seconds = 0;
+};
+
+// A follower's hold on a download: a Source whose life keeps the download going.
+struct Joined {
+  cache::SourcePtr source;
+  bool started = false;  // false: joined one that was running (Layerd-Source: join)
+};
+
+class Downloads {
+ public:
+  virtual ~Downloads() = default;
+  // Follows the running download of `digest`, or starts one from `target`. `size_hint` is a
+  // manifest's word, never a reason to answer a client (design.md §3.7). Dropping the source leaves.
+  virtual Joined join(const Digest& digest, registry::TargetPtr target,
+                      std::optional<ByteCount> size_hint) = 0;
+  virtual std::vector<DownloadStatus> status() const = 0;
+  virtual std::size_t running() const = 0;
+  // No new ones; running ones are let go when the object is destroyed, their progress recorded.
+  virtual void drain() = 0;
+};
+
+}  // namespace layerd::proxy

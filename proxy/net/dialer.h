@@ -1,0 +1,48 @@
+// Dialer: host and port -> a connected ByteStream. DNS (resolver), the address policy of
+// design.md §3.6, happy eyeballs, TLS. Loop thread. Dropping the Ticket closes what was begun.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "proxy/net/stream.h"
+#include "runtime/clock.h"
+
+namespace layerd::net {
+
+// Everything that decides how a TLS connection is made and which session may be reused.
+struct TlsSettings {
+  std::string ca_file;              // empty: the system's CAs
+  std::string cert_file, key_file;  // client certificate; both or none
+  std::string server_name;          // empty: the host that was dialled
+  bool insecure_skip_verify = false;
+  bool operator==(const TlsSettings&) const = default;
+};
+
+enum class AddressPolicy : std::uint8_t {
+  any,          // the host is configured: its addresses are the operator's business
+  public_only,  // not configured: loopback, link-local, private, metadata, multicast and our own are refused
+};
+
+struct DialRequest {
+  std::string host;  // name or numeric address, no brackets
+  std::uint16_t port = 443;
+  bool tls = true;
+  TlsSettings tls_settings;
+  AddressPolicy policy = AddressPolicy::public_only;
+  Deadline deadline;  // for all of it: DNS, connect, handshake
+};
+
+class Dialer {
+ public:
+  virtual ~Dialer() = default;
+  // Errors: upstream_unreachable with a diagnosis (dns_not_found, dns_timeout, connect_refused,
+  // connect_timeout, network_unreachable, tls_name_mismatch, tls_unknown_ca, tls_self_signed, tls_expired,
+  // tls_not_yet_valid, tls_protocol, ...); refused_by_policy (address_not_allowed); upstream_timeout.
+  virtual Ticket dial(const DialRequest& request, Done<ByteStreamPtr> done) = 0;
+};
+
+}  // namespace layerd::net

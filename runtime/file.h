@@ -1,0 +1,49 @@
+// An open file with a name for messages. Worker side unless said; read_at_once is for the loop.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "runtime/bytes.h"
+#include "runtime/result.h"
+
+namespace layerd {
+
+// Closes its descriptor when the last owner lets go.
+class File {
+ public:
+  File(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  ~File();
+  // flags as for open(2); O_CLOEXEC is added.
+  static Result<std::shared_ptr<File>> open(const std::string& path, int flags, mode_t mode = 0600);
+
+  int fd() const { return fd_; }
+  const std::string& path() const { return path_; }
+
+  // Exactly the bytes present in [offset, offset + max): fewer at the end of the file. Blocks.
+  Result<Bytes> read_at(ByteCount offset, std::size_t max) const;
+  // The same without blocking, from the page cache; nothing if a page is cold or the kernel cannot
+  // tell (preadv2 RWF_NOWAIT). Loop thread.
+  std::optional<Bytes> read_at_once(ByteCount offset, std::size_t max) const;
+  // All of it or an error: no_space for ENOSPC and EDQUOT, local_io otherwise. Blocks.
+  Result<Ok> write_at(ByteCount offset, ByteView bytes) const;
+  Result<Ok> sync(bool data_only) const;
+
+ private:
+  int fd_;
+  std::string path_;
+};
+
+using FilePtr = std::shared_ptr<File>;
+
+// A whole small file. Errors name the path. Blocks.
+Result<std::string> read_file(const std::string& path, std::size_t most = 16u << 20);
+// Writes beside the file, fsyncs, renames over it, fsyncs the folder. Blocks.
+Result<Ok> replace_file(const std::string& path, ByteView content, mode_t mode = 0600);
+
+}  // namespace layerd
