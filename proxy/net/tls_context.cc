@@ -1,0 +1,245 @@
+#include "proxy/net/tls_context.h"
+
+#include <fmt/core.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+
+#include "proxy/net/tls_stream.h"
+#include "runtime/log.h"
+
+namespace layerd::net {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr Duration kLookAgain = 1s;
+constexpr std::size_t kMostContexts = 256;
+
+// Where distributions keep their authorities: the first that exists counts.
+constexpr const char* kBundles[] = {
+    "/etc/ssl/certs/ca-certificates.crt",  // Debian, Ubuntu, Arch, Gentoo
+    "/etc/pki/tls/certs/ca-bundle.crt",    // Fedora, RHEL 6
+    "/etc/ssl/ca-bundle.pem",              // SUSE
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  // RHEL 7 and later
+    "/etc/ssl/cert.pem",                                  // Alpine
+};
+constexpr const char* kFolders[] = {"/etc/ssl/certs", "/etc/pki/tls/certs"};
+
+std::string last_reason() {
+  const unsigned long code = ERR_peek_last_error();
+  const char* reason = code ? ERR_reason_error_string(code) : nullptr;
+  return reason ? reason : "no PEM block found";
+}
+
+Error file_error(const char* diagnosis, std::string_view what, const std::string& path) {
+  struct stat found {};
+  std::string cause = stat(path.c_str(), &found) != 0 ? errno_error("", errno).message : ": " + last_reason();
+  return {
+      Errc::upstream_unreachable, fmt::format("cannot use {} {}{}", what, path, cause), 0, 0, diagnosis, {}};
+}
+
+bool exists(const char* path) {
+  struct stat found {};
+  return stat(path, &found) == 0;
+}
+
+std::vector<std::string> split_paths(std::string_view list) {
+  std::vector<std::string> paths;
+  while (!list.empty()) {
+    const auto colon = list.find(':');
+    if (auto path = list.substr(0, colon); !path.empty()) paths.emplace_back(path);
+    list = colon == std::string_view::npos ? std::string_view() : list.substr(colon + 1);
+  }
+  return paths;
+}
+
+// SSL_CERT_FILE and SSL_CERT_DIR replace the places we know, as they do for Go and OpenSSL.
+void system_authorities(std::vector<std::string>& bundles, std::vector<std::string>& folders) {
+  const char* file = std::getenv("SSL_CERT_FILE");
+  const char* dir = std::getenv("SSL_CERT_DIR");
+  if (file && *file) bundles.emplace_back(file);
+  if (dir && *dir) folders = split_paths(dir);
+  if (!bundles.empty() || !folders.empty()) return;
+  for (const char* path : kBundles) {
+    if (exists(path)) {
+      bundles.emplace_back(path);
+      return;
+    }
+  }
+  for (const char* path : kFolders) {
+    if (exists(path)) folders.emplace_back(path);
+  }
+}
+
+}  // namespace
+
+TlsContext::TlsContext() : context_(SSL_CTX_new(TLS_client_method())), transport_(new_tls_transport()) {
+  LAYERD_CHECK(context_ && transport_);
+  SSL_CTX_set_min_proto_version(context_, TLS1_2_VERSION);
+  SSL_CTX_set_mode(context_, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  // HTTP framing tells whether a body was cut, so a FIN without close_notify is an end like another.
+  SSL_CTX_set_options(context_, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_COMPRESSION);
+  static constexpr unsigned char kProtocols[] = "\x08http/1.1";
+  SSL_CTX_set_alpn_protos(context_, kProtocols, sizeof kProtocols - 1);
+  SSL_CTX_set_session_cache_mode(context_, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_sess_set_new_cb(context_, &TlsStream::on_new_session);
+  // As in Go: whatever is in the pool is trusted, also an intermediate or a single server's certificate.
+  X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context_), X509_V_FLAG_PARTIAL_CHAIN);
+}
+
+TlsContext::~TlsContext() {
+  for (auto& [key, session] : sessions_) SSL_SESSION_free(session);
+  SSL_CTX_free(context_);
+  BIO_meth_free(transport_);
+}
+
+TlsContext::Stamp TlsContext::Stamp::of(const std::string& path) {
+  Stamp stamp{path};
+  struct stat found {};
+  if (stat(path.c_str(), &found) != 0) return stamp;
+  stamp.device = found.st_dev;
+  stamp.inode = found.st_ino;
+  stamp.size = static_cast<std::uint64_t>(found.st_size);
+  stamp.mtime_ns = found.st_mtim.tv_sec * 1'000'000'000LL + found.st_mtim.tv_nsec;
+  return stamp;
+}
+
+bool TlsContext::is_current() const {
+  for (const Stamp& stamp : files_) {
+    if (!(Stamp::of(stamp.path) == stamp)) return false;
+  }
+  return true;
+}
+
+Result<TlsContextPtr> TlsContext::build(const TlsSettings& settings) {
+  ERR_clear_error();
+  auto built = std::make_shared<TlsContext>();
+  built->verifies_ = !settings.insecure_skip_verify;
+  SSL_CTX_set_verify(built->context_, built->verifies_ ? SSL_VERIFY_PEER : SSL_VERIFY_NONE,
+                     &TlsStream::on_verify);
+  if (built->verifies_) {
+    if (auto loaded = built->load_authorities(settings); !loaded) return std::move(loaded).error();
+  }
+  if (auto loaded = built->load_client_certificate(settings); !loaded) return std::move(loaded).error();
+  ERR_clear_error();
+  return built;
+}
+
+// ca_file extends the system's authorities, as it does for k3s and containerd.
+Result<Ok> TlsContext::load_authorities(const TlsSettings& settings) {
+  std::vector<std::string> bundles, folders;
+  system_authorities(bundles, folders);
+  X509_STORE* store = SSL_CTX_get_cert_store(context_);
+  for (const std::string& path : bundles) {
+    files_.push_back(Stamp::of(path));
+    if (X509_STORE_load_file(store, path.c_str()) != 1) {
+      LogLine(LogLevel::warn, "ca_bundle_unusable").field("file", path).field("err", last_reason());
+    }
+  }
+  for (const std::string& path : folders) {
+    files_.push_back(Stamp::of(path));
+    X509_STORE_load_path(store, path.c_str());
+  }
+  if (settings.ca_file.empty()) return Ok{};
+  files_.push_back(Stamp::of(settings.ca_file));
+  ERR_clear_error();
+  if (X509_STORE_load_file(store, settings.ca_file.c_str()) != 1) {
+    return file_error("tls_ca_file", "ca_file", settings.ca_file);
+  }
+  return Ok{};
+}
+
+Result<Ok> TlsContext::load_client_certificate(const TlsSettings& settings) {
+  if (settings.cert_file.empty() && settings.key_file.empty()) return Ok{};
+  // A key may stand in the same file as its certificate.
+  const std::string& key_file = settings.key_file.empty() ? settings.cert_file : settings.key_file;
+  files_.push_back(Stamp::of(settings.cert_file));
+  files_.push_back(Stamp::of(key_file));
+  if (SSL_CTX_use_certificate_chain_file(context_, settings.cert_file.c_str()) != 1) {
+    return file_error("tls_client_certificate", "cert_file", settings.cert_file);
+  }
+  if (SSL_CTX_use_PrivateKey_file(context_, key_file.c_str(), SSL_FILETYPE_PEM) != 1) {
+    return file_error("tls_client_certificate", "key_file", key_file);
+  }
+  return Ok{};
+}
+
+SSL_SESSION* TlsContext::find_session(const std::string& key) const {
+  const auto found = sessions_.find(key);
+  if (found == sessions_.end() || !SSL_SESSION_is_resumable(found->second)) return nullptr;
+  return found->second;
+}
+
+void TlsContext::remember_session(const std::string& key, SSL_SESSION* session) {
+  SSL_SESSION*& place = sessions_[key];
+  if (place) SSL_SESSION_free(place);
+  place = session;
+  if (sessions_.size() <= kMostSessions) return;
+  auto victim = sessions_.begin()->first == key ? std::next(sessions_.begin()) : sessions_.begin();
+  SSL_SESSION_free(victim->second);
+  sessions_.erase(victim);
+}
+
+Ticket TlsContexts::get(const TlsSettings& settings, Done<TlsContextPtr> done) {
+  auto waiter = std::make_shared<Pending<TlsContextPtr>>(std::move(done));
+  Entry& entry = entry_for(settings);
+  if (entry.context && loop_.now() - entry.checked < kLookAgain) {
+    loop_.post_detached([waiter, context = entry.context] { waiter->answer(context); });
+    return Ticket(waiter);
+  }
+  entry.waiting.push_back(waiter);
+  if (!entry.job.held()) look(entry);
+  return Ticket(waiter);
+}
+
+TlsContexts::Entry& TlsContexts::entry_for(const TlsSettings& settings) {
+  for (auto& entry : entries_) {
+    if (entry->settings == settings) return *entry;
+  }
+  if (entries_.size() >= kMostContexts) {
+    for (auto it = entries_.begin(); it != entries_.end(); ++it) {
+      if ((*it)->job.held()) continue;
+      entries_.erase(it);
+      break;
+    }
+  }
+  entries_.push_back(std::make_unique<Entry>());
+  entries_.back()->settings = settings;
+  return *entries_.back();
+}
+
+void TlsContexts::look(Entry& entry) {
+  entry.job = workers_.run<TlsContextPtr>(
+      "TLS files",
+      [settings = entry.settings, old = entry.context]() -> Result<TlsContextPtr> {
+        if (old && old->is_current()) return old;
+        return TlsContext::build(settings);
+      },
+      [this, &entry](Result<TlsContextPtr> result) { looked(entry, std::move(result)); });
+}
+
+void TlsContexts::looked(Entry& entry, Result<TlsContextPtr> result) {
+  entry.job.reset();
+  if (result) {
+    entry.context = *result;
+    entry.checked = loop_.now();
+  } else if (entry.context) {
+    LogLine(LogLevel::warn, "tls_files_unusable")
+        .field("err", result.error().message)
+        .field("using", "the old ones");
+    entry.checked = loop_.now();
+    result = entry.context;
+  }
+  auto waiting = std::move(entry.waiting);
+  entry.waiting.clear();
+  for (auto& waiter : waiting) {
+    waiter->answer(result.ok() ? Result<TlsContextPtr>(*result) : Result<TlsContextPtr>(result.error()));
+  }
+}
+
+}  // namespace layerd::net

@@ -1,0 +1,92 @@
+// TLS client contexts: settings -> certificates, keys and remembered sessions. Loop thread, but for
+// build(), which reads files and runs on a worker.
+//
+// A context is built once for equal settings and again when one of its files has changed (device,
+// inode, mtime, size; looked at when somebody dials, at most once a second). Connections that exist
+// keep the context they began with.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "proxy/net/dialer.h"
+#include "runtime/workers.h"
+
+struct ssl_ctx_st;
+struct ssl_session_st;
+struct bio_method_st;
+
+namespace layerd::net {
+
+class TlsContext {
+ public:
+  // Worker side. Errors: upstream_unreachable with diagnosis tls_ca_file or tls_client_certificate,
+  // naming the file and the cause.
+  static Result<std::shared_ptr<TlsContext>> build(const TlsSettings& settings);
+  TlsContext();
+  ~TlsContext();
+  TlsContext(const TlsContext&) = delete;
+  TlsContext& operator=(const TlsContext&) = delete;
+
+  ssl_ctx_st* raw() { return context_; }
+  // The transport of TlsStream: records come from and go to it (tls_stream.cc).
+  bio_method_st* transport() { return transport_; }
+  bool verifies() const { return verifies_; }
+
+  // Sessions by "name:port". find: null if there is none; the context keeps owning it.
+  // remember: takes the reference over. At most kMostSessions are kept.
+  static constexpr std::size_t kMostSessions = 256;
+  ssl_session_st* find_session(const std::string& key) const;
+  void remember_session(const std::string& key, ssl_session_st* session);
+
+  struct Stamp {  // of one file or directory
+    std::string path;
+    std::uint64_t device = 0, inode = 0, size = 0;
+    std::int64_t mtime_ns = 0;
+    bool operator==(const Stamp&) const = default;
+    static Stamp of(const std::string& path);
+  };
+  // Worker side. True if every file is as it was when the context was built.
+  bool is_current() const;
+
+ private:
+  Result<Ok> load_authorities(const TlsSettings& settings);
+  Result<Ok> load_client_certificate(const TlsSettings& settings);
+
+  ssl_ctx_st* context_;
+  bio_method_st* transport_;
+  bool verifies_ = true;
+  std::vector<Stamp> files_;  // constant once built
+  std::map<std::string, ssl_session_st*> sessions_;
+};
+
+using TlsContextPtr = std::shared_ptr<TlsContext>;
+
+class TlsContexts {
+ public:
+  TlsContexts(Loop& loop, Workers& workers) : loop_(loop), workers_(workers) {}
+
+  // The context for these settings. When files have changed and the new ones are bad, the old context
+  // stays and the log says so. Errors: as build().
+  Ticket get(const TlsSettings& settings, Done<TlsContextPtr> done);
+
+ private:
+  struct Entry {
+    TlsSettings settings;
+    TlsContextPtr context;
+    TimePoint checked;
+    std::vector<std::shared_ptr<Pending<TlsContextPtr>>> waiting;
+    Ticket job;
+  };
+  Entry& entry_for(const TlsSettings& settings);
+  void look(Entry& entry);
+  void looked(Entry& entry, Result<TlsContextPtr> result);
+
+  Loop& loop_;
+  Workers& workers_;
+  std::vector<std::unique_ptr<Entry>> entries_;
+};
+
+}  // namespace layerd::net

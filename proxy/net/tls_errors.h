@@ -1,0 +1,25 @@
+// Turns what OpenSSL says about a failed handshake into one sentence and a stable code. Pure.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "runtime/result.h"
+
+struct x509_store_ctx_st;
+
+namespace layerd::net {
+
+struct TlsPeerName {
+  std::string name;     // what the certificate must be valid for
+  std::string address;  // where we are connected to, "10.1.2.3:443"
+};
+
+// Why the peer's certificate was refused; called by the verification as it meets the fault.
+Error certificate_error(x509_store_ctx_st* store, const TlsPeerName& peer);
+
+// Why a handshake (or a later record) failed, from OpenSSL's error queue.
+// first_bytes: the first bytes the peer sent. has_ended: it closed the connection.
+Error handshake_error(const TlsPeerName& peer, std::string_view first_bytes, bool has_ended);
+
+}  // namespace layerd::net
