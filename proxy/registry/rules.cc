@@ -1,0 +1,306 @@
+// The implementation of Rules: mirrors and configs of the configuration, compiled. Immutable, any
+// thread. Lookups are maps for exact names and short lists for patterns.
+#include "proxy/registry/rules.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include "proxy/registry/mirror_endpoint.h"
+#include "proxy/registry/pattern.h"
+#include "proxy/registry/reference.h"
+#include "proxy/registry/rewrite.h"
+#include "proxy/registry/text.h"
+
+namespace layerd::registry {
+
+namespace {
+
+struct Mirror {
+  std::string name;  // the key as written, for messages
+  std::vector<Url> endpoints;
+  Rewrites rewrites;
+  bool default_endpoint = true;
+};
+
+// A key of `mirrors` or `configs` that holds a wildcard ("*.example.com"), most particular first.
+template <class T>
+using PatternList = std::vector<std::pair<Pattern, T>>;
+
+template <class T>
+void sort_particular_first(PatternList<T>& list) {
+  std::stable_sort(list.begin(), list.end(), [](const auto& a, const auto& b) {
+    return a.first.text().size() > b.first.text().size();
+  });
+}
+
+std::string host_port(std::string_view host, std::uint16_t port) {
+  const bool is_ipv6 = host.find(':') != std::string_view::npos;
+  return fmt::format("{}{}{}:{}", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", port);
+}
+
+std::string bracketed(std::string_view host) {
+  return host.find(':') == std::string_view::npos ? std::string(host) : "[" + std::string(host) + "]";
+}
+
+bool is_default_port(std::uint16_t port) { return port == 443 || port == 80; }
+
+std::string hub_name(std::string name) {
+  return name == "registry-1.docker.io" || name == "index.docker.io" ? std::string(kDockerHub) : name;
+}
+
+class CompiledRules final : public Rules {
+ public:
+  static Result<std::shared_ptr<const Rules>> make(RulesInput input);
+
+  Result<TargetPtr> resolve(std::string_view ns, std::string_view repository) const override;
+  HostSettingsPtr settings_for(std::string_view host, std::uint16_t port) const override;
+  bool is_configured(std::string_view host, std::uint16_t port) const override;
+
+ private:
+  Result<Ok> add_mirrors(std::map<std::string, MirrorEntry> mirrors);
+  Result<Ok> add_configs(std::map<std::string, HostSettingsPtr> configs);
+  Result<Ok> add_allow(const std::vector<std::string>& allow);
+
+  const Mirror* mirror_of(const RegistryName& registry, bool& named) const;
+  HostSettingsPtr named_settings(std::string_view host, std::uint16_t port) const;
+  HostSettingsPtr settings_of(const Url& base, const RegistryName& registry, bool configured) const;
+  Endpoint endpoint(const Url& base, const RegistryName& registry, std::string repository, bool named) const;
+  bool is_allowed(const std::string& registry, std::string_view repository) const;
+
+  std::map<std::string, Mirror> mirrors_;
+  PatternList<Mirror> mirror_patterns_;
+  std::optional<Mirror> any_mirror_;
+
+  std::map<std::string, HostSettingsPtr> configs_;
+  PatternList<HostSettingsPtr> config_patterns_;
+  HostSettingsPtr any_config_;      // configs."*", for registries that are named somewhere
+  HostSettingsPtr any_config_tls_;  // the same without credentials, for all others
+  HostSettingsPtr no_config_ = std::make_shared<const HostSettings>();
+
+  std::vector<Pattern> allow_;
+  bool allow_everything_ = false;
+  std::set<std::string> endpoint_hosts_;  // "host:port" of every endpoint of mirrors
+};
+
+Error in_mirror(std::string_view name, Error error) {
+  error.code = Errc::config;
+  error.message = fmt::format("mirrors.\"{}\": {}", name, error.message);
+  return error;
+}
+
+Result<Ok> CompiledRules::add_mirrors(std::map<std::string, MirrorEntry> mirrors) {
+  for (auto& [key, entry] : mirrors) {
+    auto rewrites = Rewrites::compile(entry.rewrite);
+    if (!rewrites) return in_mirror(key, std::move(rewrites).error());
+    for (const Url& url : entry.endpoints) endpoint_hosts_.insert(host_port(url.host, url.port));
+    Mirror mirror{key, std::move(entry.endpoints), std::move(*rewrites), entry.default_endpoint};
+    if (key == "*") {
+      any_mirror_ = std::move(mirror);
+    } else if (key.find('*') != std::string::npos) {
+      auto pattern = Pattern::compile(key);
+      if (!pattern) return in_mirror(key, std::move(pattern).error());
+      mirror_patterns_.emplace_back(std::move(*pattern), std::move(mirror));
+    } else {
+      auto name = parse_registry_name(key);
+      if (!name) return in_mirror(key, std::move(name).error());
+      mirrors_.emplace(name->text, std::move(mirror));
+    }
+  }
+  sort_particular_first(mirror_patterns_);
+  return Ok{};
+}
+
+Result<Ok> CompiledRules::add_configs(std::map<std::string, HostSettingsPtr> configs) {
+  for (auto& [key, settings] : configs) {
+    if (!settings) settings = no_config_;
+    if (key == "*") {
+      auto tls_only = std::make_shared<HostSettings>(*settings);
+      tls_only->credentials = {};
+      tls_only->password_file.clear();
+      any_config_tls_ = std::move(tls_only);
+      any_config_ = std::move(settings);
+    } else if (key.find('*') != std::string::npos) {
+      auto pattern = Pattern::compile(key);
+      if (!pattern)
+        return Error{
+            Errc::config, fmt::format("configs.\"{}\": {}", key, pattern.error().message), 0, 0, {}, {}};
+      config_patterns_.emplace_back(std::move(*pattern), std::move(settings));
+    } else {
+      configs_.emplace(lower_case(key), std::move(settings));
+    }
+  }
+  sort_particular_first(config_patterns_);
+  return Ok{};
+}
+
+Result<Ok> CompiledRules::add_allow(const std::vector<std::string>& allow) {
+  for (const std::string& text : allow) {
+    auto pattern = Pattern::compile(text);
+    if (!pattern) return Error{Errc::config, "allow: " + pattern.error().message, 0, 0, {}, {}};
+    allow_everything_ = allow_everything_ || pattern->is_everything();
+    allow_.push_back(std::move(*pattern));
+  }
+  return Ok{};
+}
+
+Result<std::shared_ptr<const Rules>> CompiledRules::make(RulesInput input) {
+  auto rules = std::make_shared<CompiledRules>();
+  if (auto added = rules->add_mirrors(std::move(input.mirrors)); !added) return std::move(added).error();
+  if (auto added = rules->add_configs(std::move(input.configs)); !added) return std::move(added).error();
+  if (auto added = rules->add_allow(input.allow); !added) return std::move(added).error();
+  return std::shared_ptr<const Rules>(std::move(rules));
+}
+
+// `named`: a key other than "*" stands for this registry.
+const Mirror* CompiledRules::mirror_of(const RegistryName& registry, bool& named) const {
+  named = true;
+  if (const auto found = mirrors_.find(registry.text); found != mirrors_.end()) return &found->second;
+  // "reg.example.com" and "reg.example.com:443" are one registry.
+  const std::string other = registry.port == 443 ? bracketed(registry.host) : registry.text + ":443";
+  if (!registry.port || registry.port == 443)
+    if (const auto found = mirrors_.find(other); found != mirrors_.end()) return &found->second;
+  for (const auto& [pattern, mirror] : mirror_patterns_)
+    if (pattern.matches(registry.text)) return &mirror;
+  named = false;
+  return any_mirror_ ? &*any_mirror_ : nullptr;
+}
+
+// What configs says of a host under its own name; null if it names it nowhere but in "*".
+HostSettingsPtr CompiledRules::named_settings(std::string_view host, std::uint16_t port) const {
+  const std::string name = bracketed(lower_case(host));
+  const std::string full = host_port(lower_case(host), port);
+  if (const auto found = configs_.find(full); found != configs_.end()) return found->second;
+  if (is_default_port(port))
+    if (const auto found = configs_.find(name); found != configs_.end()) return found->second;
+  if (const auto hub = hub_name(name); hub != name && is_default_port(port))
+    if (const auto found = configs_.find(hub); found != configs_.end()) return found->second;
+  for (const auto& [pattern, settings] : config_patterns_)
+    if (pattern.matches(full) || (is_default_port(port) && pattern.matches(name))) return settings;
+  return nullptr;
+}
+
+HostSettingsPtr CompiledRules::settings_for(std::string_view host, std::uint16_t port) const {
+  if (auto settings = named_settings(host, port)) return settings;
+  if (!any_config_) return no_config_;
+  return is_configured(host, port) ? any_config_ : any_config_tls_;
+}
+
+// The endpoint's own entry, then the registry's, then "*" (whose credentials only go to registries
+// the configuration names: a client chooses ns freely).
+HostSettingsPtr CompiledRules::settings_of(const Url& base, const RegistryName& registry,
+                                           bool configured) const {
+  if (auto settings = named_settings(base.host, base.port)) return settings;
+  if (const auto found = configs_.find(registry.text); found != configs_.end()) return found->second;
+  if (auto settings = named_settings(registry.host, registry.port.value_or(443))) return settings;
+  if (!any_config_) return no_config_;
+  return configured ? any_config_ : any_config_tls_;
+}
+
+bool CompiledRules::is_configured(std::string_view host, std::uint16_t port) const {
+  const std::string name = bracketed(lower_case(host)), full = host_port(lower_case(host), port);
+  if (endpoint_hosts_.contains(full) || named_settings(host, port)) return true;
+  const auto has = [&](const std::string& text) {
+    const auto fits = [&](const auto& item) { return item.first.matches(text); };
+    const auto allows = [&](const Pattern& pattern) {
+      return !pattern.is_everything() && pattern.matches(text);
+    };
+    return mirrors_.contains(text) || std::any_of(mirror_patterns_.begin(), mirror_patterns_.end(), fits) ||
+           std::any_of(allow_.begin(), allow_.end(), allows);
+  };
+  if (has(full)) return true;
+  return is_default_port(port) && (has(name) || has(hub_name(name)));
+}
+
+bool CompiledRules::is_allowed(const std::string& registry, std::string_view repository) const {
+  if (allow_everything_) return true;
+  const std::string whole = registry + "/" + std::string(repository);
+  return std::any_of(allow_.begin(), allow_.end(), [&](const Pattern& pattern) {
+    return pattern.matches(registry) || pattern.matches(whole);
+  });
+}
+
+Endpoint CompiledRules::endpoint(const Url& base, const RegistryName& registry, std::string repository,
+                                 bool named) const {
+  Endpoint made;
+  made.base = base;
+  made.repository = std::move(repository);
+  made.configured = named || is_configured(base.host, base.port);
+  made.settings = settings_of(base, registry, made.configured);
+  return made;
+}
+
+bool has_endpoint(const std::vector<Endpoint>& endpoints, const Endpoint& wanted) {
+  return std::any_of(endpoints.begin(), endpoints.end(), [&](const Endpoint& other) {
+    return other.base.same_origin(wanted.base) && other.base.path == wanted.base.path &&
+           other.repository == wanted.repository;
+  });
+}
+
+Result<TargetPtr> CompiledRules::resolve(std::string_view ns, std::string_view repository) const {
+  auto registry = parse_registry_name(ns);
+  if (!registry) return std::move(registry).error();
+  if (auto good = check_repository(repository); !good) return std::move(good).error();
+  if (!is_allowed(registry->text, repository))
+    return Error{
+        Errc::refused_by_policy,
+        fmt::format("{}/{} is not allowed: no pattern of `allow` matches it", registry->text, repository),
+        0,
+        0,
+        "not_allowed",
+        {}};
+  auto target = std::make_shared<Target>();
+  target->ns = std::string(ns);
+  target->registry = registry->text;
+  target->repository = std::string(repository);
+
+  bool named = false;
+  const Mirror* mirror = mirror_of(*registry, named);
+  const Url own = default_endpoint_of(*registry);
+  const bool wants_own = !mirror || mirror->default_endpoint;
+  std::string unusable;  // a name that a rewrite made and no registry can have
+  for (std::size_t i = 0; mirror && i < mirror->endpoints.size(); ++i) {
+    const Url& base = mirror->endpoints[i];
+    // As k3s does: the registry's own address written last is the default endpoint, not rewritten.
+    if (wants_own && i + 1 == mirror->endpoints.size() && base.same_origin(own) && base.path == own.path)
+      break;
+    std::string rewritten = mirror->rewrites.apply(repository);
+    if (!check_repository(rewritten)) {
+      unusable = std::move(rewritten);
+      continue;
+    }
+    // An endpoint of "*" is the operator's word; so is one of the registry's own entry.
+    auto next = endpoint(base, *registry, std::move(rewritten), true);
+    if (!has_endpoint(target->endpoints, next)) target->endpoints.push_back(std::move(next));
+  }
+  if (wants_own) {
+    auto last = endpoint(own, *registry, std::string(repository), named || configs_.contains(registry->text));
+    if (!has_endpoint(target->endpoints, last)) target->endpoints.push_back(std::move(last));
+  }
+  if (!target->endpoints.empty()) return TargetPtr(std::move(target));
+  if (!unusable.empty())
+    return Error{Errc::config,
+                 fmt::format("mirrors.\"{}\": the rewrite turns {} into a name no registry can have",
+                             mirror->name, repository),
+                 0,
+                 0,
+                 "rewrite_result_invalid",
+                 {}};
+  return Error{Errc::refused_by_policy,
+               fmt::format("mirrors.\"{}\" has no endpoint and default_endpoint is false: {} cannot be asked",
+                           mirror->name, registry->text),
+               0,
+               0,
+               "no_endpoint",
+               {}};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Rules>> Rules::make(RulesInput input) {
+  return CompiledRules::make(std::move(input));
+}
+
+}  // namespace layerd::registry
