@@ -31,6 +31,12 @@ class Exchange {
   // A whole small answer in one write. For HEAD the body is counted in Content-Length, not sent.
   // Finishes the exchange: the handler is destroyed before this returns to the loop, so call it last.
   virtual void respond(ResponseHead head, std::string_view body) = 0;
+  // The same for HEAD of an object of that many bytes which are not at hand. Like respond() it may be
+  // called before Service::serve has returned, so begin() and finish() work there too.
+  virtual void respond_head(ResponseHead head, ByteCount content_length) {
+    begin(std::move(head), content_length);
+    finish();
+  }
 
   // Sends the head of an answer whose body of exactly `content_length` bytes follows by send() and
   // send_file(). Adds Content-Length, Date, Connection as needed.
@@ -59,7 +65,7 @@ class Handler {
 class Service {
  public:
   virtual ~Service() = default;
-  // Answers by exchange.respond() before it returns (then null), or returns what goes on.
+  // Answers by exchange.respond() or respond_head() before it returns (then null), or returns what goes on.
   virtual std::unique_ptr<Handler> serve(Exchange& exchange) = 0;
   // The exchange has ended: writes the log line and counts. `error` is null for a clean end.
   struct Summary {

@@ -1,0 +1,62 @@
+#include "proxy/http/client_pool.h"
+
+#include "proxy/http/client_request.h"
+
+namespace layerd::http {
+
+namespace {
+
+// Host pools without connections are looked for when there are more than this.
+constexpr std::size_t kManyPools = 64;
+
+// Connections with the same key may stand for each other.
+std::string key_of(const net::DialRequest& where) {
+  std::string key;
+  const auto add = [&key](std::string_view part) { key.append(part).push_back('\0'); };
+  std::string host = where.host;
+  for (char& c : host) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+  add(host);
+  add(std::to_string(where.port));
+  add(where.policy == net::AddressPolicy::any ? "any" : "public");
+  add(where.tls ? "tls" : "plain");
+  if (!where.tls) return key;
+  const auto& tls = where.tls_settings;
+  add(tls.ca_file);
+  add(tls.cert_file);
+  add(tls.key_file);
+  add(tls.server_name);
+  add(tls.insecure_skip_verify ? "unverified" : "verified");
+  return key;
+}
+
+}  // namespace
+
+PooledClient::PooledClient(Loop& loop, net::Dialer& dialer, Metrics& metrics, ClientLimits limits)
+    : dialer_(dialer), shared_(std::make_shared<ClientShared>(loop, metrics, limits)) {}
+
+PooledClient::~PooledClient() {
+  for (auto& [key, pool] : pools_) pool->close();
+}
+
+std::shared_ptr<HostPool> PooledClient::pool_for(const net::DialRequest& where) {
+  auto& pool = pools_[key_of(where)];
+  if (!pool) pool = std::make_shared<HostPool>(shared_);
+  auto wanted = pool;
+  if (pools_.size() > kManyPools) {
+    std::erase_if(pools_, [&wanted](const auto& entry) {
+      return entry.second != wanted && entry.second->unused() && entry.second.use_count() == 1;
+    });
+  }
+  return wanted;
+}
+
+Ticket PooledClient::start(ClientRequest request, Done<ClientResponse> done) {
+  LAYERD_ON_LOOP(shared_->loop);
+  auto pool = pool_for(request.where);
+  auto running = std::make_shared<RunningRequest>(shared_, std::move(pool), dialer_, std::move(request),
+                                                  std::move(done));
+  running->start();
+  return Ticket(std::move(running));
+}
+
+}  // namespace layerd::http
