@@ -34,7 +34,8 @@ Result<FilePtr> connect_to(const std::string& path, int seconds) {
   if (failed == ENOENT || failed == ECONNREFUSED)
     return {Errc::not_found, fmt::format("no layerd listens on {}; is `layerd serve` running?", path)};
   if (failed == EACCES || failed == EPERM)
-    return {Errc::denied, fmt::format("no right to use {}; run this as root or as a member of its group", path)};
+    return {Errc::denied,
+            fmt::format("no right to use {}; run this as root or as a member of its group", path)};
   return errno_error("cannot connect to " + path, failed);
 }
 
@@ -62,12 +63,13 @@ Result<std::string> exchange_text(int fd, std::string request) {
 
 }  // namespace
 
-Result<AdminAnswer> ask_admin(const std::string& socket_path, const std::string& method, const std::string& target,
-                              int seconds) {
+Result<AdminAnswer> ask_admin(const std::string& socket_path, const std::string& method,
+                              const std::string& target, int seconds) {
   auto socket = connect_to(socket_path, seconds);
   if (!socket) return std::move(socket).error();
-  auto text = exchange_text((*socket)->fd(),
-                            fmt::format("{} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", method, target));
+  auto text = exchange_text(
+      (*socket)->fd(),
+      fmt::format("{} {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", method, target));
   if (!text) return std::move(text).error();
   // "HTTP/1.1 200 OK\r\n…\r\n\r\n<JSON>"; our own server gives a length and never chunks.
   const std::size_t head_end = text->find("\r\n\r\n");

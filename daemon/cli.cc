@@ -1,0 +1,133 @@
+#include "daemon/cli.h"
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "daemon/admin_access.h"
+#include "daemon/cache_commands.h"
+#include "daemon/config_command.h"
+#include "daemon/serve.h"
+#include "daemon/status_command.h"
+#include "daemon/version.h"
+
+namespace layerd::daemon {
+namespace {
+
+// What the options write into, and the command that was chosen.
+struct Choice {
+  std::string config = kDefaultConfig;
+  bool config_given = false;
+  bool check = false, json = false, blobs = false, markdown = false;
+  StatusOptions status;
+  std::vector<std::string> names;
+  std::function<int()> run;
+};
+
+int with_access(const Choice& choice, const std::function<int(AdminAccess&)>& command) {
+  auto settings = settings_for_command(choice.config, choice.config_given);
+  if (!settings) return 2;
+  auto access = open_admin_access(**settings);
+  if (!access) {
+    fmt::print(stderr, "layerd: {}\n", access.error().message);
+    return 1;
+  }
+  return command(**access);
+}
+
+void add_cache_commands(CLI::App& app, Choice& choice) {
+  auto* cache =
+      app.add_subcommand("cache", "the store: list, remove, pin, clean up, verify")->require_subcommand(1);
+  auto* ls = cache->add_subcommand("ls", "images whose tags are kept, or every blob");
+  ls->add_flag("--blobs", choice.blobs, "every blob, least recently used first");
+  ls->add_flag("--json", choice.json, "for machines");
+  ls->callback([&] {
+    choice.run = [&] {
+      return with_access(choice, [&](auto& access) { return cache_ls(access, choice.blobs, choice.json); });
+    };
+  });
+  auto* rm = cache->add_subcommand("rm", "remove blobs by digest, forget images by name");
+  rm->add_option("name", choice.names, "sha256:… or an image name")->required();
+  rm->callback([&] {
+    choice.run = [&] {
+      return with_access(choice, [&](auto& access) { return cache_rm(access, choice.names); });
+    };
+  });
+  for (const bool pinned : {true, false}) {
+    auto* pin = cache->add_subcommand(pinned ? "pin" : "unpin",
+                                      pinned ? "never evict these blobs" : "let them be evicted again");
+    pin->add_option("digest", choice.names, "sha256:…")->required();
+    pin->callback([&choice, pinned] {
+      choice.run = [&choice, pinned] {
+        return with_access(choice, [&](auto& access) { return cache_pin(access, choice.names, pinned); });
+      };
+    });
+  }
+  auto* gc = cache->add_subcommand("gc", "evict down to the limits now");
+  gc->add_flag("--json", choice.json, "for machines");
+  gc->callback([&] {
+    choice.run = [&] {
+      return with_access(choice, [&](auto& access) { return cache_gc(access, choice.json); });
+    };
+  });
+  auto* verify = cache->add_subcommand("verify", "read blobs back and compare their digests");
+  verify->add_option("digest", choice.names, "sha256:…; none: all of them");
+  verify->add_flag("--json", choice.json, "for machines");
+  verify->callback([&] {
+    choice.run = [&] {
+      return with_access(choice,
+                         [&](auto& access) { return cache_verify(access, choice.names, choice.json); });
+    };
+  });
+}
+
+void add_commands(CLI::App& app, Choice& choice) {
+  app.add_subcommand("serve", "the daemon")->callback([&] {
+    choice.run = [&] { return serve_command(choice.config, choice.config_given); };
+  });
+  auto* config = app.add_subcommand("config", "the effective configuration with secrets masked");
+  config->add_flag("--check", choice.check, "only say whether it is valid");
+  config->add_flag("--markdown", choice.markdown,
+                   "every key with type, default and meaning (docs/settings.md)");
+  config->callback([&] {
+    choice.run = [&] {
+      return config_command(choice.config, choice.config_given, choice.check, choice.markdown);
+    };
+  });
+  auto* status = app.add_subcommand("status", "what runs now");
+  status->add_flag("--json", choice.status.json, "for machines (docs/status.md)");
+  status->add_flag("--watch", choice.status.watch, "again every second");
+  status->add_flag("--debug", choice.status.debug, "with everything that waits");
+  status->callback([&] {
+    choice.run = [&] {
+      auto settings = settings_for_command(choice.config, choice.config_given);
+      return settings ? status_command((*settings)->admin_socket, choice.status) : 2;
+    };
+  });
+  add_cache_commands(app, choice);
+}
+
+}  // namespace
+
+int run_command_line(int argc, char** argv) {
+  CLI::App app("layerd makes container images arrive: a mirror for the container runtime of this node.",
+               "layerd");
+  Choice choice;
+  app.require_subcommand(1);
+  app.fallthrough();  // --config may stand behind the command as well
+  app.set_version_flag("--version", std::string("layerd ") + kVersion);
+  auto* config = app.add_option("--config", choice.config, "configuration file")->capture_default_str();
+  add_commands(app, choice);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& failure) {
+    return app.exit(failure) == 0 ? 0 : 2;  // --help and --version end here as well
+  }
+  choice.config_given = config->count() > 0;
+  return choice.run();
+}
+
+}  // namespace layerd::daemon
