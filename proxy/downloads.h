@@ -2,6 +2,7 @@
 // docs/architecture.md "A download" tells the states; docs/decisions/0004 the rules for leaving.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,6 +34,9 @@ struct DownloadStatus {  // for `layerd status`
 struct Joined {
   cache::SourcePtr source;
   bool started = false;  // false: joined one that was running (Layerd-Source: join)
+  // After size() has answered: did an endpoint of the target given to join() confirm the blob, and not
+  // one that another joiner brought? Empty: not known; the asker's rights are then confirmed by a HEAD.
+  std::function<bool()> confirmed_by_target;
 };
 
 class Downloads {

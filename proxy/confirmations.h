@@ -1,0 +1,47 @@
+// Asks upstream whether a digest belongs to a repository: one HEAD for all who wait (design.md §3.5).
+// Also keeps what every upstream answer tells about the class of its repository. Loop thread.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "proxy/mirror_settings.h"
+#include "proxy/waiters.h"
+
+namespace layerd::proxy {
+
+struct Confirmed {
+  std::optional<ByteCount> size;  // nothing: upstream's HEAD told none
+};
+
+class Confirmations {
+ public:
+  explicit Confirmations(const MirrorParts& parts) : parts_(parts) {}
+
+  // kind: blob or manifest. A confirmed blob is linked to the repository before the answer.
+  // Errors: as Fetcher::fetch. Dropping the Ticket leaves; the question is still asked for the others.
+  Ticket ask(const registry::TargetPtr& target, const Digest& digest, upstream::Kind kind,
+             Done<Confirmed> done);
+
+ private:
+  struct Question {
+    Waiters<Confirmed> waiters;
+    Ticket asking;
+  };
+  void answered(const std::string& name, const cache::RepositoryKey& repository, const Digest& digest,
+                upstream::Kind kind, Result<upstream::FetchResponse> answer);
+
+  MirrorParts parts_;
+  std::map<std::string, std::unique_ptr<Question>> questions_;
+};
+
+// Keeps the class of `repository` from an upstream's answer: open, or node when the node's
+// credentials were needed. Written when it changes and otherwise at most every 10 minutes.
+void keep_class(cache::Catalog& catalog, const Loop& loop, const cache::RepositoryKey& repository,
+                bool authenticated);
+
+// Whole seconds of wall time since 1970, as records keep them.
+std::int64_t unix_seconds(WallTime time);
+
+}  // namespace layerd::proxy
