@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds everything and runs every test. The last line says how many test cases
+# passed and failed; a test that cannot run counts as failed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=scripts/packages.sh
+. scripts/packages.sh
+
+passed=0
+failed=0
+failures=()
+
+# Adds up the test cases of the last ctest run in folder $1; a program that is no Catch2 program counts one.
+count_cases() {
+  local name good bad
+  while read -r name good bad; do
+    passed=$((passed + good))
+    failed=$((failed + bad))
+    if [[ $bad != 0 ]]; then failures+=("$(basename "$1"): $name"); fi
+  done < <(awk '
+    /^[0-9]+\/[0-9]+ Test: / { name = $3; good = 0; bad = 0 }
+    /^All tests passed \(/ { for (i = 1; i < NF; i++) if ($(i + 1) ~ /^test$/) good += $i }
+    /^test cases: / {
+      for (i = 1; i < NF; i++) { if ($(i + 1) == "passed") good += $i; if ($(i + 1) == "failed") bad += $i }
+    }
+    /^Test Passed\.$/ { if (good == 0) good = 1; print name, good, bad }
+    /^(Test Failed\.|Test Not Run\.|Test Timeout|Test Skipped)/ { if (bad == 0) bad = 1; print name, good, bad }
+  ' "$1/Testing/Temporary/LastTest.log")
+}
+
+# step NAME COMMAND...: one more thing that passes or fails.
+step() {
+  local name=$1
+  shift
+  echo "== $name"
+  if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)) && failures+=("$name"); fi
+}
+
+# run_ctest FOLDER ARGUMENTS...
+run_ctest() {
+  local folder=$1
+  shift
+  rm -f "$folder/Testing/Temporary/LastTest.log"
+  ctest --test-dir "$folder" --output-on-failure --no-tests=error "$@" || true
+  if [[ -e $folder/Testing/Temporary/LastTest.log ]]; then
+    count_cases "$folder"
+  else
+    failed=$((failed + 1))
+    failures+=("ctest in $folder")
+  fi
+}
+
+layerd_build_packages
+layerd_test_packages
+jobs=${LAYERD_JOBS:-$(nproc)}
+as_root=()
+# containerd, tmpfs and network namespaces need root.
+if [[ $(id -u) != 0 ]]; then as_root=(sudo -E env "PATH=$PATH"); fi
+
+build_dev() { cmake --preset dev -DLAYERD_WERROR=ON >/dev/null && cmake --build --preset dev -j "$jobs"; }
+build_tsan() {
+  cmake --preset tsan >/dev/null && cmake --build --preset tsan -j "$jobs" --target unit_runtime unit_cache unit_proxy
+}
+
+step "build with AddressSanitizer and UndefinedBehaviorSanitizer" build_dev
+ctest() { "${as_root[@]}" "$(type -P ctest)" "$@"; }
+run_ctest build/dev
+step "build with ThreadSanitizer" build_tsan
+run_ctest build/tsan -R '^unit_(runtime|cache|proxy)$'
+if [[ -x scripts/fuzz.sh ]]; then step "fuzzing" scripts/fuzz.sh 240; fi
+
+for failure in "${failures[@]}"; do echo "failed: $failure"; done
+echo "$passed passed, $failed failed"
+[[ $failed == 0 ]]
