@@ -1,0 +1,126 @@
+#include "daemon/config.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "daemon/config_registries.h"
+#include "daemon/settings_table.h"
+#include "runtime/file.h"
+
+namespace layerd::daemon {
+
+namespace {
+
+bool holds_secret(const registry::RulesInput& rules) {
+  return std::any_of(rules.configs.begin(), rules.configs.end(), [](const auto& entry) {
+    const auto& settings = *entry.second;
+    return (!settings.credentials.password.empty() && settings.password_file.empty()) ||
+           !settings.credentials.identity_token.empty();
+  });
+}
+
+// `configs` counts before the older `auths`, wherever they stand in the file.
+YamlNode with_auths_last(YamlNode root) {
+  std::stable_partition(root.entries.begin(), root.entries.end(),
+                        [](const auto& entry) { return entry.first.scalar != "auths"; });
+  return root;
+}
+
+// A key of registries.yaml that is none of k3s's three is read over there, and so it is here.
+void read_registries(const YamlNode& root, Settings& settings, ConfigReader& reader) {
+  static const std::vector<Key<Settings>> kKeys = [] {
+    std::vector<Key<Settings>> keys;
+    for (const auto& key : settings_keys())
+      if (std::string_view path = key.path; path == "mirrors" || path == "configs" || path == "auths")
+        keys.push_back(key);
+    return keys;
+  }();
+  read_map(root, kKeys, settings, reader, UnknownKey::is_warning);
+}
+
+void add_files(const Settings& settings, std::vector<std::string>& files) {
+  for (const auto& [host, entry] : settings.rules.configs)
+    for (const std::string* name :
+         {&entry->password_file, &entry->ca_file, &entry->cert_file, &entry->key_file})
+      if (!name->empty()) files.push_back(*name);
+  std::sort(files.begin(), files.end());
+  files.erase(std::unique(files.begin(), files.end()), files.end());
+}
+
+void read_second_file(const std::string& path, const YamlNode& at, const ReadText& read, LoadOptions options,
+                      Settings& settings, LoadedConfig& loaded) {
+  auto text = read(path);
+  if (!text) {
+    loaded.errors.push_back(
+        {loaded.sources.config_path, at.line, at.column, "registries_file: " + text.error().message});
+    return;
+  }
+  loaded.sources.registries_path = path;
+  loaded.sources.registries_text = *text;
+  loaded.files.push_back(path);
+  const YamlNode root = with_auths_last(parse_yaml(path, *text, loaded.errors));
+  ConfigReader reader(path, options.check_files, loaded.warnings, loaded.errors);
+  read_registries(root, settings, reader);
+}
+
+void warn_of_open_file(const std::string& path, const registry::RulesInput& rules,
+                       std::vector<Problem>& warnings) {
+  struct stat info {};
+  if (!holds_secret(rules) || ::stat(path.c_str(), &info) != 0 || (info.st_mode & (S_IROTH | S_IWOTH)) == 0)
+    return;
+  warnings.push_back(
+      {path, 0, 0,
+       "every user can read this file and it may hold a password; take that away with chmod o= " + path});
+}
+
+}  // namespace
+
+LoadedConfig parse_config(std::string path, std::string text, const ReadText& read, LoadOptions options) {
+  LoadedConfig loaded;
+  loaded.sources.config_path = path;
+  loaded.sources.config_text = text;
+  if (!path.empty()) loaded.files.push_back(path);
+  Settings settings;
+  const YamlNode root = with_auths_last(parse_yaml(path, text, loaded.errors));
+  ConfigReader reader(path, options.check_files, loaded.warnings, loaded.errors);
+  read_map(root, settings_keys(), settings, reader, UnknownKey::is_error, "", later_key_message);
+  if (!settings.registries_file.empty())
+    read_second_file(settings.registries_file, *root.find("registries_file"), read, options, settings,
+                     loaded);
+  if (!loaded.ok()) return loaded;
+  auto rules = registry::Rules::make(settings.rules);
+  if (!rules) {
+    loaded.errors.push_back({path, 0, 0, rules.error().message});
+    return loaded;
+  }
+  settings.compiled_rules = std::move(*rules);
+  add_files(settings, loaded.files);
+  loaded.settings = std::make_shared<const Settings>(std::move(settings));
+  return loaded;
+}
+
+LoadedConfig load_config(const std::string& path, LoadOptions options) {
+  const ReadText read = [](const std::string& name) { return read_file(name, kMostConfigBytes); };
+  auto text = read(path);
+  if (!text) {
+    if (!options.must_exist && text.error().sys_errno == ENOENT) {
+      auto defaults = parse_config("", "", read, options);
+      // Watched all the same: it may be written later.
+      defaults.files.push_back(path);
+      return defaults;
+    }
+    LoadedConfig failed;
+    failed.sources.config_path = path;
+    failed.errors.push_back({path, 0, 0, text.error().message});
+    return failed;
+  }
+  auto loaded = parse_config(path, std::move(*text), read, options);
+  if (loaded.ok()) {
+    warn_of_open_file(path, loaded.settings->rules, loaded.warnings);
+  }
+  return loaded;
+}
+
+}  // namespace layerd::daemon

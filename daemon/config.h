@@ -1,0 +1,48 @@
+// The configuration: file in, Settings out, with everything there is to say about it. Used by
+// `serve` at start and at reload, by `config` and `config --check`. Blocks: files are read.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/config_yaml.h"
+#include "daemon/settings.h"
+#include "runtime/result.h"
+
+namespace layerd::daemon {
+
+inline constexpr std::string_view kDefaultConfigPath = "/etc/layerd/config.yaml";
+
+// The text a configuration was made from: what the last good configuration keeps.
+struct ConfigSources {
+  std::string config_path;  // empty: no file, the built-in defaults
+  std::string config_text;
+  std::string registries_path;  // empty: none
+  std::string registries_text;
+};
+
+struct LoadOptions {
+  // The user named the file: it must be there. Else a missing file means the built-in defaults.
+  bool must_exist = true;
+  // false: files the configuration names (CAs, keys, passwords) that cannot be read are warnings.
+  bool check_files = true;
+};
+
+struct LoadedConfig {
+  SettingsPtr settings;           // null if there are errors
+  std::vector<Problem> warnings;  // in the order of the files and lines
+  std::vector<Problem> errors;    // all of them, not only the first
+  ConfigSources sources;
+  std::vector<std::string> files;  // every file that went into it, to be watched for changes
+  bool ok() const { return errors.empty(); }
+};
+
+LoadedConfig load_config(const std::string& path, LoadOptions options = {});
+
+// The same from texts. `read` gives the content of registries_file.
+using ReadText = std::function<Result<std::string>(const std::string& path)>;
+LoadedConfig parse_config(std::string path, std::string text, const ReadText& read, LoadOptions options = {});
+
+}  // namespace layerd::daemon

@@ -1,0 +1,72 @@
+#include "daemon/last_good.h"
+
+#include <cerrno>
+
+#include "runtime/digest.h"
+#include "runtime/file.h"
+#include "runtime/json.h"
+
+namespace layerd::daemon {
+
+namespace {
+
+constexpr int kVersion = 1;
+
+std::string file_in(const std::string& folder) { return folder + "/last-good-config.json"; }
+
+// Over everything that counts, so that a damaged file is not taken for a configuration.
+std::string checksum_of(const ConfigSources& sources) {
+  std::string all;
+  for (const std::string* text :
+       {&sources.config_path, &sources.config_text, &sources.registries_path, &sources.registries_text})
+    all += std::to_string(text->size()) + ":" + *text;
+  return digest_of(DigestAlgorithm::sha256, all).str();
+}
+
+Error unusable(const std::string& path, std::string_view why) {
+  return {Errc::config,
+          "the last good configuration " + path + " cannot be used: " + std::string(why),
+          0,
+          0,
+          {},
+          {}};
+}
+
+}  // namespace
+
+Result<Ok> save_last_good(const std::string& state_folder, const ConfigSources& sources) {
+  const Json document = {{"version", kVersion},
+                         {"checksum", checksum_of(sources)},
+                         {"config_path", sources.config_path},
+                         {"config_text", sources.config_text},
+                         {"registries_path", sources.registries_path},
+                         {"registries_text", sources.registries_text}};
+  return replace_file(file_in(state_folder), dump_json(document, 1), 0600);
+}
+
+Result<LoadedConfig> load_last_good(const std::string& state_folder) {
+  const std::string path = file_in(state_folder);
+  auto text = read_file(path, 16 * kMostConfigBytes);
+  if (!text) {
+    if (text.error().sys_errno == ENOENT)
+      return Error{Errc::not_found, "there is no last good configuration in " + state_folder};
+    return std::move(text).error();
+  }
+  const auto document = parse_json(*text, {16 * kMostConfigBytes, 4});
+  if (!document) return unusable(path, document.error().message);
+  if (json_int(*document, "version") != kVersion) return unusable(path, "another version of layerd wrote it");
+  ConfigSources sources{json_string(*document, "config_path"), json_string(*document, "config_text"),
+                        json_string(*document, "registries_path"), json_string(*document, "registries_text")};
+  if (json_string(*document, "checksum") != checksum_of(sources))
+    return unusable(path, "its checksum is wrong");
+  const ReadText read = [&sources](const std::string& wanted) -> Result<std::string> {
+    if (wanted == sources.registries_path) return sources.registries_text;
+    return Error{Errc::not_found, wanted + " was not saved with it"};
+  };
+  auto loaded = parse_config(sources.config_path, sources.config_text, read,
+                             {.must_exist = false, .check_files = false});
+  if (!loaded.ok()) return unusable(path, loaded.errors.front().str());
+  return loaded;
+}
+
+}  // namespace layerd::daemon

@@ -1,0 +1,75 @@
+// Settings: the configuration as plain values. One table (settings_table.h) says what each key
+// means; design.md §2.2 is the contract. Immutable once loaded, any thread.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "proxy/registry/pattern.h"
+#include "proxy/registry/rules.h"
+#include "runtime/bytes.h"
+#include "runtime/clock.h"
+#include "runtime/log.h"
+
+namespace layerd::daemon {
+
+// An address to listen on. Port 0: any free one (tests).
+struct ListenAddress {
+  std::string host;  // numeric, no brackets; "" is never here
+  std::uint16_t port = 0;
+  bool operator==(const ListenAddress&) const = default;
+  std::string str() const;  // "127.0.0.1:5151", "[::1]:5151"
+};
+
+// A number of bytes, or a share of the file system's size.
+struct SizeSetting {
+  ByteCount bytes = 0;  // unless percent is set
+  double percent = 0;   // 0: `bytes` counts
+  ByteCount of(ByteCount file_system_size) const;
+  bool operator==(const SizeSetting&) const = default;
+  std::string str() const;  // "20%", "20GiB"
+};
+
+struct Settings {
+  std::string registries_file;
+
+  std::vector<ListenAddress> listen{{"127.0.0.1", 5151}};
+  std::string admin_socket = "/run/layerd/admin.sock";
+  std::optional<ListenAddress> admin_listen;  // status page and metrics on a listener of their own
+
+  std::string cache_path = "/var/lib/layerd";
+  SizeSetting cache_max_size{0, 20};
+  SizeSetting cache_min_free{0, 16};
+
+  registry::RulesInput rules;         // mirrors, configs, allow
+  registry::RulesPtr compiled_rules;  // of `rules`; never null in a loaded configuration
+
+  Duration tags_fresh_for = std::chrono::seconds(2);
+  std::optional<Duration> tags_check_within;               // nothing: auto (design.md §3.1 step 3)
+  std::vector<std::string> tags_immutable;                 // patterns of registry/repository[:tag]
+  std::vector<registry::Pattern> tags_immutable_patterns;  // the same, compiled
+
+  bool offline = false;
+
+  unsigned connections_per_registry = 8;
+  unsigned client_connections = 1024;
+  Duration connect_timeout = std::chrono::seconds(5);
+  Duration answer_timeout = std::chrono::seconds(10);
+  Duration stall_timeout = std::chrono::seconds(30);
+
+  unsigned workers = 2;
+  Duration drain = std::chrono::seconds(3);
+
+  LogLevel log_level = LogLevel::info;
+  log::Format log_format = log::Format::text;
+
+  // Is this tag one that never changes ("registry/repository", "v1.2")?
+  bool is_immutable_tag(const std::string& repository_key, const std::string& tag) const;
+};
+using SettingsPtr = std::shared_ptr<const Settings>;
+
+}  // namespace layerd::daemon

@@ -1,0 +1,329 @@
+#include "daemon/settings_table.h"
+
+#include <array>
+
+#include "daemon/config_registries.h"
+
+namespace layerd::daemon {
+
+namespace {
+
+using Node = const YamlNode&;
+using Name = std::string_view;
+
+void apply_listen(Node node, Name key, Settings& out, ConfigReader& reader) {
+  const auto list = reader.texts(node, key, true);
+  if (!list) return;
+  std::vector<ListenAddress> addresses;
+  for (const auto& [text, at] : *list) {
+    auto address = parse_listen(text);
+    if (!address)
+      reader.error(*at, fmt::format("{}: {}", key, address.error().message));
+    else if (address->port != 0 && std::find(addresses.begin(), addresses.end(), *address) != addresses.end())
+      reader.error(*at, fmt::format("{}: {} is there twice", key, address->str()));
+    else
+      addresses.push_back(std::move(*address));
+  }
+  if (list->empty()) reader.error(node, fmt::format("{}: at least one address is needed", key));
+  if (!addresses.empty()) out.listen = std::move(addresses);
+}
+
+void apply_patterns(Node node, Name key, std::vector<std::string>& texts,
+                    std::vector<registry::Pattern>* compiled, ConfigReader& reader) {
+  const auto list = reader.texts(node, key, false);
+  if (!list) return;
+  texts.clear();
+  for (const auto& [text, at] : *list) {
+    auto pattern = registry::Pattern::compile(text);
+    if (!pattern) {
+      reader.error(*at, fmt::format("{}: {}", key, pattern.error().message));
+      continue;
+    }
+    texts.push_back(text);
+    if (compiled) compiled->push_back(std::move(*pattern));
+  }
+}
+
+void apply_duration(Node node, Name key, Duration least, Duration most, Duration& out, ConfigReader& reader) {
+  const auto duration = reader.value(node, key, parse_duration);
+  if (!duration) return;
+  if (*duration < least || *duration > most)
+    return reader.error(
+        node, fmt::format("{}: {} is out of range: {} to {} are possible", key, duration_text(*duration),
+                          duration_text(least), duration_text(most)));
+  out = *duration;
+}
+
+void apply_count(Node node, Name key, std::uint64_t least, std::uint64_t most, unsigned& out,
+                 ConfigReader& reader) {
+  const auto count =
+      reader.value(node, key, [&](std::string_view text) { return parse_whole(text, least, most); });
+  if (count) out = static_cast<unsigned>(*count);
+}
+
+struct LevelName {
+  const char* name;
+  LogLevel level;
+};
+constexpr std::array<LevelName, 4> kLevels{{{"debug", LogLevel::debug},
+                                            {"info", LogLevel::info},
+                                            {"warn", LogLevel::warn},
+                                            {"error", LogLevel::error}}};
+
+void apply_level(Node node, Name key, Settings& out, ConfigReader& reader) {
+  const auto word = reader.text(node, key);
+  if (!word) return;
+  for (const auto& [name, level] : kLevels)
+    if (*word == name) {
+      out.log_level = level;
+      return;
+    }
+  reader.error(node, fmt::format("{}: \"{}\" is no level; {}", key, printable(*word, 40),
+                                 suggestion(*word, {"debug", "info", "warn", "error"})));
+}
+
+void apply_format(Node node, Name key, Settings& out, ConfigReader& reader) {
+  const auto word = reader.text(node, key);
+  if (!word) return;
+  if (*word != "text" && *word != "json")
+    return reader.error(node, fmt::format("{}: \"{}\" is no format; {}", key, printable(*word, 40),
+                                          suggestion(*word, {"text", "json"})));
+  out.log_format = *word == "json" ? log::Format::json : log::Format::text;
+}
+
+std::string level_text(LogLevel wanted) {
+  for (const auto& [name, level] : kLevels)
+    if (level == wanted) return name;
+  return "info";
+}
+
+std::string show_list(const std::vector<std::string>& texts) {
+  std::string list;
+  for (const std::string& text : texts) list += (list.empty() ? "" : ", ") + yaml_quoted(text);
+  return "[" + list + "]";
+}
+
+std::string show_listen(const Settings& settings) {
+  std::vector<std::string> texts;
+  for (const ListenAddress& address : settings.listen) texts.push_back(address.str());
+  return texts.size() == 1 ? yaml_quoted(texts[0]) : show_list(texts);
+}
+
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+}  // namespace
+
+const std::vector<Key<Settings>>& settings_keys() {
+  static const std::vector<Key<Settings>> kKeys{
+      {"registries_file", "file", "an absolute path", true,
+       "A k3s or RKE2 registries.yaml that is read and watched besides this file; what this file says of a "
+       "registry wins.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         if (auto path = r.path(n, k)) s.registries_file = std::move(*path);
+       },
+       [](const Settings& s) { return yaml_quoted(s.registries_file); }},
+      {"listen", "address or list of addresses", "numeric address and port", false,
+       "Where the mirror listens, for this node's runtimes.", apply_listen, show_listen},
+      {"admin.socket", "path", "an absolute path; \"\" turns it off", false,
+       "The socket of `layerd status` and `layerd cache`.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         if (auto path = r.path(n, k)) s.admin_socket = std::move(*path);
+       },
+       [](const Settings& s) { return yaml_quoted(s.admin_socket); }},
+      {"admin.listen", "address", "numeric address and port; \"\" turns it off", false,
+       "Status page and metrics on a listener of their own, besides the mirror's.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         if (n.kind == YamlNode::Kind::scalar && n.scalar.empty())
+           s.admin_listen.reset();
+         else if (auto address = r.value(n, k, parse_listen))
+           s.admin_listen = std::move(*address);
+       },
+       [](const Settings& s) { return yaml_quoted(s.admin_listen ? s.admin_listen->str() : ""); }},
+      {"cache.path", "path", "an absolute path", false, "The folder of the store.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         if (auto path = r.path(n, k); path && !path->empty()) s.cache_path = std::move(*path);
+       },
+       [](const Settings& s) { return yaml_quoted(s.cache_path); }},
+      {"cache.max_size", "size or share", "1 byte to 8 EiB, or above 0% to 100% of the file system", true,
+       "What the store may take at most.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         if (auto size = r.value(n, k, parse_size_or_percent)) s.cache_max_size = *size;
+       },
+       [](const Settings& s) { return s.cache_max_size.str(); }},
+      {"cache.min_free", "size or share", "1 byte to 8 EiB, or above 0% to 100% of the file system", true,
+       "What stays free on the file system, above the kubelet's own eviction thresholds.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         if (auto size = r.value(n, k, parse_size_or_percent)) s.cache_min_free = *size;
+       },
+       [](const Settings& s) { return s.cache_min_free.str(); }},
+      {"mirrors", "map of registry to mirror", "registry names, patterns of them, or \"*\"", true,
+       "Where registries are asked for (k3s's own schema, below).",
+       [](Node n, Name, Settings& s, ConfigReader& r) { read_mirrors(n, s.rules, r); },
+       [](const Settings& s) { return show_mirrors(s.rules); }},
+      {"configs", "map of host to settings",
+       "host[:port] of an endpoint first, then registry names, then \"*\"", true,
+       "Credentials and TLS of hosts (k3s's own schema, below).",
+       [](Node n, Name, Settings& s, ConfigReader& r) { read_configs(n, s.rules, r); },
+       [](const Settings& s) { return show_configs(s.rules); }},
+      {"auths", "map of host to credentials", "", true, "k3s's older way to write configs.<host>.auth.",
+       [](Node n, Name, Settings& s, ConfigReader& r) { read_auths(n, s.rules, r); },
+       [](const Settings&) { return std::string(); }},
+      {"tags.fresh_for", "duration", "0s to 24h", true,
+       "How long a tag is answered without asking whether it moved.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         apply_duration(n, k, Duration::zero(), hours(24), s.tags_fresh_for, r);
+       },
+       [](const Settings& s) { return duration_text(s.tags_fresh_for); }},
+      {"tags.check_within", "duration or auto", "auto, or 100ms to 20s", true,
+       "How long a client waits for the check before it gets the tag as it was; auto: 1 s without progress, "
+       "10 s in all.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         if (n.kind == YamlNode::Kind::scalar && n.scalar == "auto") {
+           s.tags_check_within.reset();
+           return;
+         }
+         Duration within = Duration::zero();
+         apply_duration(n, k, milliseconds(100), seconds(20), within, r);
+         if (within != Duration::zero()) s.tags_check_within = within;
+       },
+       [](const Settings& s) { return s.tags_check_within ? duration_text(*s.tags_check_within) : "auto"; }},
+      {"tags.immutable", "list of patterns", "of registry/repository, or registry/repository:tag", true,
+       "Tags that never move: once cached they are not checked again.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         apply_patterns(n, k, s.tags_immutable, &s.tags_immutable_patterns, r);
+       },
+       [](const Settings& s) { return show_list(s.tags_immutable); }},
+      {"allow", "list of patterns", "of a registry, or of registry/repository", true,
+       "Which registries layerd may ask at all; [] is none.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) { apply_patterns(n, k, s.rules.allow, nullptr, r); },
+       [](const Settings& s) { return show_list(s.rules.allow); }},
+      {"offline", "true or false", "", true, "true: no upstream is ever dialled.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         if (auto value = r.value(n, k, parse_bool)) s.offline = *value;
+       },
+       [](const Settings& s) { return std::string(s.offline ? "true" : "false"); }},
+      {"limits.connections_per_registry", "number", "1 to 256", true, "Connections to one registry at once.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         apply_count(n, k, 1, 256, s.connections_per_registry, r);
+       },
+       [](const Settings& s) { return std::to_string(s.connections_per_registry); }},
+      {"limits.connections", "number", "16 to 65536", true,
+       "Connections of clients at once; more are answered with 503.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         apply_count(n, k, 16, 65536, s.client_connections, r);
+       },
+       [](const Settings& s) { return std::to_string(s.client_connections); }},
+      {"timeouts.connect", "duration", "100ms to 60s", true,
+       "For one connection to a registry: DNS, TCP and TLS.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         apply_duration(n, k, milliseconds(100), seconds(60), s.connect_timeout, r);
+       },
+       [](const Settings& s) { return duration_text(s.connect_timeout); }},
+      {"timeouts.answer", "duration", "100ms to 60s", true, "For the first byte of a registry's answer.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         apply_duration(n, k, milliseconds(100), seconds(60), s.answer_timeout, r);
+       },
+       [](const Settings& s) { return duration_text(s.answer_timeout); }},
+      {"timeouts.stall", "duration", "1s to 10m", true,
+       "The longest silence within a body before the download goes on elsewhere.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         apply_duration(n, k, seconds(1), minutes(10), s.stall_timeout, r);
+       },
+       [](const Settings& s) { return duration_text(s.stall_timeout); }},
+      {"workers", "number", "1 to 8", false, "Threads that write, hash and read the disk.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) { apply_count(n, k, 1, 8, s.workers, r); },
+       [](const Settings& s) { return std::to_string(s.workers); }},
+      {"drain", "duration", "0s to 5m", true, "How long running answers may go on after SIGTERM.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         apply_duration(n, k, Duration::zero(), minutes(5), s.drain, r);
+       },
+       [](const Settings& s) { return duration_text(s.drain); }},
+      {"log.level", "word", "debug, info, warn, error", true, "The least important line that is written.",
+       apply_level, [](const Settings& s) { return level_text(s.log_level); }},
+      {"log.format", "word", "text (logfmt), json", true, "How lines are written.", apply_format,
+       [](const Settings& s) { return std::string(s.log_format == log::Format::json ? "json" : "text"); }},
+  };
+  return kKeys;
+}
+
+std::string later_key_message(std::string_view path) {
+  static constexpr std::array<std::pair<const char*, const char*>, 11> kLater{
+      {{"aliases", "short names"},
+       {"credentials", "further sources of credentials"},
+       {"access", "client credentials and their checks"},
+       {"dns", "zones and hosts of its own"},
+       {"proxy", "HTTP proxies"},
+       {"peers", "sharing between nodes"},
+       {"limits.download", "bandwidth limits"},
+       {"limits.upload", "bandwidth limits"},
+       {"limits.site_download", "bandwidth limits"},
+       {"tags.from_peers", "sharing between nodes"},
+       {"admin.password_file", "a password for the status page"}}};
+  for (const auto& [key, what] : kLater)
+    if (path == key)
+      return fmt::format("{}: not supported by this version of layerd ({} come with a later one); remove it",
+                         path, what);
+  return {};
+}
+
+std::string print_settings(const Settings& settings) {
+  std::string out, section;
+  for (const auto& key : settings_keys()) {
+    const std::string shown = key.show(settings);
+    if (shown.empty()) continue;
+    const std::string_view path = key.path;
+    const auto dot = path.find('.');
+    const std::string head(dot == std::string_view::npos ? "" : path.substr(0, dot));
+    if (head != section && !head.empty()) out += head + ":\n";
+    section = head;
+    out += fmt::format("{}{}:{}{}\n", head.empty() ? "" : "  ",
+                       dot == std::string_view::npos ? path : path.substr(dot + 1),
+                       shown.front() == '\n' ? "" : " ", shown);
+  }
+  return out;
+}
+
+namespace {
+std::string cell(std::string_view text) {
+  std::string out;
+  for (char c : text) out += c == '|' ? std::string("\\|") : std::string(1, c);
+  return out;
+}
+
+template <class T>
+std::string rows(const std::vector<Key<T>>& keys, const std::string& prefix, const T& defaults) {
+  std::string out = "| key | type | default | range | reload | what it does |\n|---|---|---|---|---|---|\n";
+  for (const auto& key : keys) {
+    std::string shown = key.show(defaults);
+    if (shown == "\"\"" || shown.empty()) shown = "none";
+    out += fmt::format("| `{}{}` | {} | {} | {} | {} | {} |\n", prefix, key.path, cell(key.type),
+                       shown == "none" ? "none" : "`" + cell(shown) + "`", cell(key.range),
+                       key.reloadable ? "yes" : "restart", cell(key.sentence));
+  }
+  return out;
+}
+}  // namespace
+
+std::string settings_markdown() {
+  std::string out =
+      "# Settings\n\n"
+      "Generated from the table in `daemon/settings_table.cc`; a test compares this file with it.\n\n"
+      "Sizes take B, kB, KiB, MB, MiB, GB, GiB, TB, TiB (kB is 1000 bytes, KiB 1024) or a share of the file "
+      "system\n"
+      "(`20%`). Durations take ms, s, m, h, d. In patterns `*` stands for one label of a registry name or "
+      "one path\n"
+      "component, `**` for any number of them. *reload*: `systemctl reload layerd` takes the change; "
+      "*restart*: it takes\n"
+      "effect when the daemon starts again. A key without a value keeps its default.\n\n";
+  out += rows(settings_keys(), "", Settings{});
+  out += "\n## One entry of `mirrors`\n\nA key that k3s ignores is a warning here, not an error.\n\n";
+  out += rows(mirror_keys(), "mirrors.<registry>.", registry::MirrorEntry{});
+  out += "\n## One entry of `configs`\n\n";
+  out += rows(host_keys(), "configs.<host>.", HostDraft{});
+  return out;
+}
+
+}  // namespace layerd::daemon
