@@ -11,6 +11,7 @@ failed=0
 failures=()
 
 # Adds up the test cases of the last ctest run in folder $1; a program that is no Catch2 program counts one.
+# The report (JUnit) says which did not run at all, the log how many test cases each program had.
 count_cases() {
   local name good bad
   while read -r name good bad; do
@@ -18,14 +19,25 @@ count_cases() {
     failed=$((failed + bad))
     if [[ $bad != 0 ]]; then failures+=("$(basename "$1"): $name"); fi
   done < <(awk '
-    /^[0-9]+\/[0-9]+ Test: / { name = $3; good = 0; bad = 0 }
-    /^All tests passed \(/ { for (i = 1; i < NF; i++) if ($(i + 1) ~ /^test$/) good += $i }
-    /^test cases: / {
-      for (i = 1; i < NF; i++) { if ($(i + 1) == "passed") good += $i; if ($(i + 1) == "failed") bad += $i }
+    /<testcase / {
+      split($0, part, "\""); name = part[2]
+      status[name] = /status="run"/ ? "run" : /status="notrun"/ ? "notrun" : "fail"
     }
-    /^Test Passed\.$/ { if (good == 0) good = 1; print name, good, bad }
-    /^(Test Failed\.|Test Not Run\.|Test Timeout|Test Skipped)/ { if (bad == 0) bad = 1; print name, good, bad }
-  ' "$1/Testing/Temporary/LastTest.log")
+    FILENAME ~ /xml$/ { next }
+    /^[0-9]+\/[0-9]+ Test: / { name = $3 }
+    /^All tests passed \(/ { for (i = 1; i < NF; i++) if ($(i + 1) == "test") good[name] += $i }
+    /^test cases: / {
+      for (i = 1; i < NF; i++) { if ($(i + 1) == "passed") good[name] += $i; if ($(i + 1) == "failed") bad[name] += $i }
+    }
+    END {
+      for (name in status) {
+        if (status[name] == "notrun") good[name] = 0
+        if (status[name] != "run" && !bad[name]) bad[name] = 1
+        if (status[name] == "run" && !good[name]) good[name] = 1
+        print name, good[name] + 0, bad[name] + 0
+      }
+    }
+  ' "$1/report.xml" "$1/Testing/Temporary/LastTest.log")
 }
 
 # step NAME COMMAND...: one more thing that passes or fails.
@@ -40,9 +52,10 @@ step() {
 run_ctest() {
   local folder=$1
   shift
-  rm -f "$folder/Testing/Temporary/LastTest.log"
-  ctest --test-dir "$folder" --output-on-failure --no-tests=error "$@" || true
-  if [[ -e $folder/Testing/Temporary/LastTest.log ]]; then
+  rm -f "$folder/report.xml"
+  "${as_root[@]}" ctest --test-dir "$folder" --output-on-failure --no-tests=error \
+    --output-junit "$PWD/$folder/report.xml" "$@" || true
+  if [[ -e $folder/report.xml ]]; then
     count_cases "$folder"
   else
     failed=$((failed + 1))
@@ -63,7 +76,6 @@ build_tsan() {
 }
 
 step "build with AddressSanitizer and UndefinedBehaviorSanitizer" build_dev
-ctest() { "${as_root[@]}" "$(type -P ctest)" "$@"; }
 run_ctest build/dev
 step "build with ThreadSanitizer" build_tsan
 run_ctest build/tsan -R '^unit_(runtime|cache|proxy)$'
