@@ -34,6 +34,8 @@ struct DialRequest {
   TlsSettings tls_settings;
   AddressPolicy policy = AddressPolicy::public_only;
   Deadline deadline;  // for all of it: DNS, connect, handshake
+  // Called whenever it moved on: an address found, connected, handshake done. May be empty.
+  std::function<void()> progress;
 };
 
 class Dialer {

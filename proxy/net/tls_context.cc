@@ -98,20 +98,9 @@ TlsContext::~TlsContext() {
   BIO_meth_free(transport_);
 }
 
-TlsContext::Stamp TlsContext::Stamp::of(const std::string& path) {
-  Stamp stamp{path};
-  struct stat found {};
-  if (stat(path.c_str(), &found) != 0) return stamp;
-  stamp.device = found.st_dev;
-  stamp.inode = found.st_ino;
-  stamp.size = static_cast<std::uint64_t>(found.st_size);
-  stamp.mtime_ns = found.st_mtim.tv_sec * 1'000'000'000LL + found.st_mtim.tv_nsec;
-  return stamp;
-}
-
 bool TlsContext::is_current() const {
-  for (const Stamp& stamp : files_) {
-    if (!(Stamp::of(stamp.path) == stamp)) return false;
+  for (const FileStamp& stamp : files_) {
+    if (!(FileStamp::of(stamp.path) == stamp)) return false;
   }
   return true;
 }
@@ -136,17 +125,17 @@ Result<Ok> TlsContext::load_authorities(const TlsSettings& settings) {
   system_authorities(bundles, folders);
   X509_STORE* store = SSL_CTX_get_cert_store(context_);
   for (const std::string& path : bundles) {
-    files_.push_back(Stamp::of(path));
+    files_.push_back(FileStamp::of(path));
     if (X509_STORE_load_file(store, path.c_str()) != 1) {
       LogLine(LogLevel::warn, "ca_bundle_unusable").field("file", path).field("err", last_reason());
     }
   }
   for (const std::string& path : folders) {
-    files_.push_back(Stamp::of(path));
+    files_.push_back(FileStamp::of(path));
     X509_STORE_load_path(store, path.c_str());
   }
   if (settings.ca_file.empty()) return Ok{};
-  files_.push_back(Stamp::of(settings.ca_file));
+  files_.push_back(FileStamp::of(settings.ca_file));
   ERR_clear_error();
   if (X509_STORE_load_file(store, settings.ca_file.c_str()) != 1) {
     return file_error("tls_ca_file", "ca_file", settings.ca_file);
@@ -158,8 +147,8 @@ Result<Ok> TlsContext::load_client_certificate(const TlsSettings& settings) {
   if (settings.cert_file.empty() && settings.key_file.empty()) return Ok{};
   // A key may stand in the same file as its certificate.
   const std::string& key_file = settings.key_file.empty() ? settings.cert_file : settings.key_file;
-  files_.push_back(Stamp::of(settings.cert_file));
-  files_.push_back(Stamp::of(key_file));
+  files_.push_back(FileStamp::of(settings.cert_file));
+  files_.push_back(FileStamp::of(key_file));
   if (SSL_CTX_use_certificate_chain_file(context_, settings.cert_file.c_str()) != 1) {
     return file_error("tls_client_certificate", "cert_file", settings.cert_file);
   }

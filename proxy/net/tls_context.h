@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "proxy/net/dialer.h"
+#include "proxy/net/file_stamp.h"
 #include "runtime/workers.h"
 
 struct ssl_ctx_st;
@@ -41,13 +42,6 @@ class TlsContext {
   ssl_session_st* find_session(const std::string& key) const;
   void remember_session(const std::string& key, ssl_session_st* session);
 
-  struct Stamp {  // of one file or directory
-    std::string path;
-    std::uint64_t device = 0, inode = 0, size = 0;
-    std::int64_t mtime_ns = 0;
-    bool operator==(const Stamp&) const = default;
-    static Stamp of(const std::string& path);
-  };
   // Worker side. True if every file is as it was when the context was built.
   bool is_current() const;
 
@@ -58,7 +52,7 @@ class TlsContext {
   ssl_ctx_st* context_;
   bio_method_st* transport_;
   bool verifies_ = true;
-  std::vector<Stamp> files_;  // constant once built
+  std::vector<FileStamp> files_;  // constant once built
   std::map<std::string, ssl_session_st*> sessions_;
 };
 

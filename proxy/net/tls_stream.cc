@@ -4,6 +4,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include "proxy/net/address.h"
 #include "runtime/ledger.h"
@@ -110,7 +111,7 @@ TlsStream::TlsStream(Loop& loop, Workers& workers, ByteStreamPtr lower, TlsConte
     X509_VERIFY_PARAM_set1_ip_asc(verify, name_.name.c_str());
   } else {
     X509_VERIFY_PARAM_set1_host(verify, name_.name.c_str(), name_.name.size());
-    SSL_set_tlsext_host_name(ssl_, name_.name.c_str());
+    SSL_ctrl(ssl_, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name_.name.data());
   }
   if (SSL_SESSION* session = context_->find_session(session_key_)) SSL_set_session(ssl_, session);
 }
