@@ -1,0 +1,122 @@
+#include "proxy/upstream/authorization.h"
+
+#include <fmt/core.h>
+
+#include <utility>
+
+#include "proxy/upstream/wire.h"
+
+namespace layerd::upstream {
+namespace {
+
+bool has_password(const NodeCredentialsPtr& credentials) {
+  return credentials && !(credentials->value.username.empty() && credentials->value.password.empty());
+}
+
+}  // namespace
+
+std::string basic_key(const registry::Endpoint& endpoint, const NodeCredentials& credentials) {
+  return origin_name(endpoint.base) + "\n" + credentials.identity;
+}
+
+std::string source_of(const registry::Endpoint& endpoint, const NodeCredentials& credentials) {
+  return credentials.value.source.empty() ? endpoint.base.authority() : credentials.value.source;
+}
+
+void AuthorizationFlow::start(Done<Authorization> done) {
+  done_ = std::move(done);
+  pending_ = parts_.credentials.find(endpoint_.settings, [this](Result<NodeCredentialsPtr> credentials) {
+    on_credentials(std::move(credentials));
+  });
+}
+
+void AuthorizationFlow::on_credentials(Result<NodeCredentialsPtr> credentials) {
+  if (!credentials) return finish(std::move(credentials).error());
+  credentials_ = std::move(*credentials);
+  if (demand_.choice.scheme == registry::AuthChoice::Scheme::basic) return use_basic();
+  if (credentials_ && !credentials_->value.registry_token.empty()) return use_registry_token();
+  ask_token_server();
+}
+
+void AuthorizationFlow::use_registry_token() {
+  outcome_.header = "Bearer " + credentials_->value.registry_token;
+  outcome_.credentials = credentials_;
+  finish(std::move(outcome_));
+}
+
+void AuthorizationFlow::use_basic() {
+  if (!has_password(credentials_)) return finish(none_configured());
+  if (auto refused = parts_.basic_refusals.holding(basic_key(endpoint_, *credentials_), parts_.loop.now()))
+    return finish(std::move(*refused));
+  outcome_.header = basic_authorization(credentials_->value);
+  outcome_.credentials = credentials_;
+  outcome_.is_basic = true;
+  finish(std::move(outcome_));
+}
+
+void AuthorizationFlow::ask_token_server() {
+  auto realm = judge_realm(endpoint_, demand_.choice.realm, rules_);
+  if (!realm) {
+    if (demand_.takes_basic && has_password(credentials_)) return use_basic();
+    return finish(std::move(realm).error());
+  }
+  TokenRequest request;
+  request.realm = realm->url;
+  request.policy = realm->policy;
+  request.settings = rules_.settings_for(realm->url.host, realm->url.port);
+  if (demand_.choice.service != "null") request.service = demand_.choice.service;
+  request.scopes = registry::scopes_for(demand_.choice.scope, endpoint_.repository);
+  if (realm->takes_credentials) request.credentials = credentials_;
+  if (credentials_ && !realm->takes_credentials)
+    outcome_.note = fmt::format(
+        "the credentials for {} were not sent to its token server {}, which has nothing to do with it by its "
+        "name; add configs: {{\"{}\": {{}}}} if it is right",
+        endpoint_.base.authority(), realm->url.authority(), realm->url.authority());
+  outcome_.token_request = request;
+  pending_ = parts_.tokens.get(request, [this](Result<TokenGrant> grant) { on_token(std::move(grant)); });
+}
+
+void AuthorizationFlow::on_token(Result<TokenGrant> grant) {
+  if (!grant) {
+    auto error = std::move(grant).error();
+    if (error.code == Errc::denied) explain(error);
+    return finish(std::move(error));
+  }
+  outcome_.header = "Bearer " + grant->token;
+  outcome_.token = std::move(grant->token);
+  outcome_.is_fresh = grant->is_fresh;
+  outcome_.credentials = outcome_.token_request->credentials;
+  finish(std::move(outcome_));
+}
+
+// What the token server's word means for who configures us.
+void AuthorizationFlow::explain(Error& error) const {
+  if (!outcome_.note.empty()) {
+    error.message += "; " + outcome_.note;
+    error.diagnosis = "credentials_withheld";
+  } else if (!credentials_) {
+    error.message += fmt::format("; no credentials are configured for {}", endpoint_.base.authority());
+    error.diagnosis = "no_credentials";
+  } else {
+    error.message += fmt::format(" to the credentials of {}", source_of(endpoint_, *credentials_));
+    error.diagnosis = "credentials_refused";
+  }
+}
+
+Error AuthorizationFlow::none_configured() const {
+  const auto host = endpoint_.base.authority();
+  Error error{
+      Errc::denied,
+      fmt::format("{} wants a user name and a password for {} and no credentials are configured for {}",
+                  origin_name(endpoint_.base), endpoint_.repository, host)};
+  error.status = 401;
+  error.diagnosis = "no_credentials";
+  return error;
+}
+
+void AuthorizationFlow::finish(Result<Authorization> result) {
+  auto done = std::move(done_);
+  done(std::move(result));
+}
+
+}  // namespace layerd::upstream

@@ -1,0 +1,32 @@
+// What the flows of one RegistryFetcher share and borrow. Loop thread.
+#pragma once
+
+#include "proxy/http/client.h"
+#include "proxy/registry/rules.h"
+#include "proxy/upstream/credentials.h"
+#include "proxy/upstream/demands.h"
+#include "proxy/upstream/endpoint_health.h"
+#include "proxy/upstream/refusals.h"
+#include "proxy/upstream/settings.h"
+#include "proxy/upstream/tokens.h"
+#include "runtime/loop.h"
+#include "runtime/metrics.h"
+
+namespace layerd::upstream {
+
+struct FlowParts {
+  Loop& loop;
+  http::Client& client;
+  Metrics& metrics;
+  const FetcherSettings& settings;
+  CredentialSource& credentials;
+  Tokens& tokens;
+  Refusals& basic_refusals;  // of Basic credentials by registries themselves
+  Demands& demands;
+  EndpointHealth& health;
+  Counter& body_bytes;
+  Counter& redirects;
+  Counter& retries;
+};
+
+}  // namespace layerd::upstream

@@ -1,0 +1,30 @@
+// Where a challenge may send us for a token, and whether our credentials may go there
+// (protocol.md §3.1 and §3.2: a registry must not be able to collect them for others). Pure.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "proxy/net/dialer.h"
+#include "proxy/registry/endpoint.h"
+#include "proxy/registry/rules.h"
+#include "runtime/result.h"
+
+namespace layerd::upstream {
+
+struct Realm {
+  registry::Url url;               // of the token server; the challenge's own query is kept
+  bool takes_credentials = false;  // false: only an anonymous token may be asked for
+  net::AddressPolicy policy = net::AddressPolicy::public_only;
+};
+
+// Errors: as registry::resolve_realm; refused_by_policy for http on a host that has nothing to do
+// with the registry.
+Result<Realm> judge_realm(const registry::Endpoint& endpoint, std::string_view realm,
+                          const registry::Rules& rules);
+
+// "auth.docker.io" and "registry-1.docker.io" are both of "docker.io". Empty for numeric addresses
+// and single labels. A heuristic: the last two labels, three below second levels such as "co.uk".
+std::string registrable_domain(std::string_view host);
+
+}  // namespace layerd::upstream

@@ -1,0 +1,40 @@
+// RegistryFetcher: the Fetcher of the daemon. Owns what outlives single requests (tokens, demands,
+// health of the endpoints); each fetch is a FailoverFlow of its own, held by its Ticket. Loop thread.
+#pragma once
+
+#include <vector>
+
+#include "proxy/upstream/fetcher.h"
+#include "proxy/upstream/flow_parts.h"
+
+namespace layerd::upstream {
+
+class RegistryFetcher final : public Fetcher {
+ public:
+  // `rules` answers the current rules; a fetch keeps those it began with. References outlive this,
+  // and this outlives its Tickets and the bodies it handed out.
+  RegistryFetcher(Loop& loop, Workers& workers, http::Client& client, Callback<registry::RulesPtr()> rules,
+                  Metrics& metrics, FetcherSettings settings);
+  RegistryFetcher(const RegistryFetcher&) = delete;
+  RegistryFetcher& operator=(const RegistryFetcher&) = delete;
+
+  Ticket fetch(FetchRequest request, Done<FetchResponse> done) override;
+
+  // From the next request on; those under way see the new time-outs from their next step on.
+  void set_settings(FetcherSettings settings) { settings_ = std::move(settings); }
+  // For `layerd status`: every endpoint asked lately, by name.
+  std::vector<EndpointReport> health() const { return health_.report(); }
+
+ private:
+  Loop& loop_;
+  Callback<registry::RulesPtr()> rules_;
+  FetcherSettings settings_;
+  CredentialSource credentials_;
+  Tokens tokens_;
+  Refusals basic_refusals_;
+  Demands demands_;
+  EndpointHealth health_;
+  FlowParts parts_;
+};
+
+}  // namespace layerd::upstream

@@ -1,0 +1,241 @@
+#include "proxy/upstream/request_flow.h"
+
+#include <fmt/core.h>
+
+#include <utility>
+
+#include "proxy/upstream/answer.h"
+#include "proxy/upstream/wire.h"
+
+namespace layerd::upstream {
+namespace {
+
+constexpr std::size_t kMostErrorBytes = 64u << 10;
+// A token of the cache that ran out, a fresh one, one with another scope.
+constexpr std::size_t kMostAuthorizations = 3;
+
+bool is_silence(const Error& error) {
+  return error.code == Errc::upstream_unreachable || error.code == Errc::upstream_timeout;
+}
+
+bool is_same_demand(const Demand& a, const Demand& b) {
+  return a.choice.scheme == b.choice.scheme && a.choice.realm == b.choice.realm &&
+         a.choice.service == b.choice.service && a.choice.scope == b.choice.scope;
+}
+
+}  // namespace
+
+RequestFlow::RequestFlow(FlowParts& parts, const FetchRequest& request, const registry::Rules& rules,
+                         std::size_t endpoint, Deadline deadline)
+    : parts_(parts),
+      request_(request),
+      rules_(rules),
+      endpoint_(request.target->endpoints[endpoint]),
+      endpoint_index_(endpoint),
+      deadline_(deadline) {}
+
+void RequestFlow::start(Done<FetchResponse> done) {
+  done_ = std::move(done);
+  attempt_ = parts_.health.begin(origin_name(endpoint_.base));
+  if (const auto* demand = parts_.demands.find(endpoint_)) return authorize(*demand);
+  send();
+}
+
+void RequestFlow::authorize(Demand demand) {
+  ++authorizations_;
+  demand_ = std::move(demand);
+  authorizing_ = std::make_unique<AuthorizationFlow>(parts_, endpoint_, rules_, demand_);
+  authorizing_->start(
+      [this](Result<Authorization> authorization) { on_authorization(std::move(authorization)); });
+}
+
+void RequestFlow::on_authorization(Result<Authorization> authorization) {
+  if (request_.progress) request_.progress();
+  auto ended = std::move(authorizing_);
+  if (!authorization) {
+    // The next request finds out whether the endpoint still demands it; not after a refusal, which
+    // is to spare the registry.
+    if (authorization.error().code != Errc::denied) parts_.demands.forget(endpoint_);
+    return finish(std::move(authorization).error());
+  }
+  authorization_ = std::move(*authorization);
+  send();
+}
+
+void RequestFlow::send() {
+  asking_ = std::make_unique<RedirectFlow>(
+      parts_, endpoint_, rules_,
+      RedirectRequest{request_.head_only ? "HEAD" : "GET", object_url(endpoint_, request_),
+                      object_headers(request_), authorization_ ? authorization_->header : std::string(),
+                      deadline_, request_.progress});
+  asking_->start([this](Result<Landed> landed) { on_landed(std::move(landed)); });
+}
+
+void RequestFlow::on_landed(Result<Landed> landed) {
+  note_endpoint_answer(landed);
+  const auto ended = std::move(asking_);
+  if (!landed) return finish(std::move(landed).error());
+  is_elsewhere_ = landed->is_elsewhere;
+  head_ = landed->response.head;
+  place_ = ended->place();
+  const int status = head_.status;
+  // A signed URL that ran out: the registry makes a new one.
+  if (is_elsewhere_ && status == 403 && !std::exchange(is_resolved_again_, true)) return send();
+  const bool is_stale_token = authorization_ && !authorization_->is_fresh;
+  if (!is_elsewhere_ && (status == 401 || (status == 403 && is_stale_token)))
+    return on_refused(std::move(*landed));
+  if (is_elsewhere_ || status != 403) note_authorization_taken();
+  if (status == 200 || status == 206) return on_accepted(std::move(*landed));
+  read_error(std::move(*landed));
+}
+
+// The breaker is about the endpoint alone, not about storage or token servers it sends us to.
+void RequestFlow::note_endpoint_answer(const Result<Landed>& landed) {
+  if (landed || !asking_->is_at_endpoint()) return attempt_.answered();
+  if (is_silence(landed.error())) attempt_.failed(landed.error());
+}
+
+void RequestFlow::note_authorization_taken() {
+  if (!authorization_) return;
+  parts_.demands.remember(endpoint_, demand_);
+  if (authorization_->is_basic)
+    parts_.basic_refusals.forget(basic_key(endpoint_, *authorization_->credentials));
+}
+
+void RequestFlow::on_refused(Landed landed) {
+  auto demand = read_demand(landed.response.head.headers);
+  const bool has_no_challenge = head_.status == 401 && !demand;
+  if (has_no_challenge && authorizations_ == 0) return ask_for_challenge();
+  if (!may_ask_again(demand)) return read_error(std::move(landed));
+  if (authorization_ && authorization_->token_request)
+    parts_.tokens.drop(*authorization_->token_request, authorization_->token);
+  if (!demand) return authorize(demand_);
+  if (authorization_ && demand->choice.error == "insufficient_scope")
+    demand->choice.scope += " " + demand_.choice.scope;
+  authorize(std::move(*demand));
+}
+
+bool RequestFlow::may_ask_again(const std::optional<Demand>& demand) const {
+  if (authorizations_ >= kMostAuthorizations) return false;
+  if (!authorization_) return demand.has_value();
+  if (!authorization_->is_fresh) return true;
+  return demand && !is_same_demand(*demand, demand_);
+}
+
+// Some registries give the challenge for /v2/ alone (protocol.md §3.1).
+void RequestFlow::ask_for_challenge() {
+  asking_ = std::make_unique<RedirectFlow>(
+      parts_, endpoint_, rules_,
+      RedirectRequest{"GET", ping_url(endpoint_), {}, {}, deadline_, request_.progress});
+  asking_->start([this](Result<Landed> landed) { on_challenge(std::move(landed)); });
+}
+
+void RequestFlow::on_challenge(Result<Landed> landed) {
+  const auto ended = std::move(asking_);
+  if (!landed) return finish(std::move(landed).error());
+  auto demand = landed->is_elsewhere ? std::nullopt : read_demand(landed->response.head.headers);
+  landed->response.body.reset();
+  if (!demand) return finish(denied_error({}));
+  demand->choice.scope.clear();  // it is for /v2/, not for the repository
+  authorize(std::move(*demand));
+}
+
+void RequestFlow::on_accepted(Landed landed) {
+  auto answer = read_answer(request_, head_, place_);
+  if (!answer) return finish(std::move(answer).error());
+  response_ = std::move(*answer);
+  response_.endpoint = endpoint_index_;
+  response_.endpoint_name = origin_name(endpoint_.base);
+  response_.authenticated = authorization_ && authorization_->credentials;
+  auto body = std::make_unique<CountedBody>(parts_.loop, parts_.body_bytes, std::move(landed.response.body));
+  body_ = body.get();
+  response_.body = std::move(body);
+  if (request_.kind == Kind::manifest && !request_.head_only) return sniff_manifest();
+  finish(std::move(response_));
+}
+
+// Web pages come with any Content-Type; the first byte of a manifest is never '<'.
+void RequestFlow::sniff_manifest() {
+  pending_ = body_->read([this](Result<Bytes> bytes) { on_first_bytes(std::move(bytes)); });
+}
+
+void RequestFlow::on_first_bytes(Result<Bytes> bytes) {
+  if (!bytes) return finish(std::move(bytes).error());
+  if (bytes->empty()) {
+    Error error{Errc::upstream_protocol,
+                fmt::format("{} answered {} with an empty manifest", place_, head_.status)};
+    error.diagnosis = "empty_manifest";
+    return finish(std::move(error));
+  }
+  if (looks_like_html(bytes->view())) return finish(not_a_registry(place_, head_.status));
+  body_->put_back(std::move(*bytes));
+  finish(std::move(response_));
+}
+
+void RequestFlow::read_error(Landed landed) {
+  pending_ =
+      read_small_body(std::move(landed.response.body), kMostErrorBytes,
+                      [this](Result<SmallBody> body) { on_error_body(body ? body->text : std::string()); });
+}
+
+void RequestFlow::on_error_body(std::string_view body) {
+  if (head_.status == 404 && !is_registrys_own_404(head_, body, is_elsewhere_))
+    return finish(not_a_registry(place_, head_.status));
+  auto error = status_error(head_, body, fmt::format("{} for {}", place_, endpoint_.repository));
+  error.retry_after = retry_after(head_.headers, parts_.loop.wall_now());
+  if (error.retry_after)
+    error.message += fmt::format(" (asks to come back after {} s)", error.retry_after->count());
+  if (error.code != Errc::denied) return finish(std::move(error));
+  // A storage that refuses says nothing about rights: those the registry had already granted.
+  if (is_elsewhere_) {
+    error.code = Errc::upstream_status;
+    return finish(std::move(error));
+  }
+  error = denied_error(body);
+  if (head_.status == 401 && authorization_ && authorization_->is_basic)
+    parts_.basic_refusals.add(basic_key(endpoint_, *authorization_->credentials), parts_.loop.now(), error);
+  finish(std::move(error));
+}
+
+Error RequestFlow::denied_error(std::string_view body) const {
+  Error error{Errc::denied, fmt::format("{} refuses {}: {}", origin_name(endpoint_.base),
+                                        endpoint_.repository, status_and_words(head_.status, body))};
+  error.status = head_.status;
+  if (!authorization_) return error;
+  if (authorization_->credentials) {
+    error.message +=
+        fmt::format(" to the credentials of {}", source_of(endpoint_, *authorization_->credentials));
+    error.diagnosis = "credentials_refused";
+  } else if (!authorization_->note.empty()) {
+    error.message += "; " + authorization_->note;
+    error.diagnosis = "credentials_withheld";
+  } else {
+    error.message += fmt::format("; no credentials are configured for {}", endpoint_.base.authority());
+    error.diagnosis = "no_credentials";
+  }
+  return error;
+}
+
+Error RequestFlow::expired() {
+  Error error{Errc::upstream_timeout, {}};
+  const auto home = origin_name(endpoint_.base);
+  if (authorizing_) {
+    error.message = fmt::format("{} was not asked: its token did not come in time", home);
+  } else if (asking_) {
+    error.message = fmt::format("{} did not answer in time", asking_->place());
+    if (asking_->is_at_endpoint()) attempt_.failed(error);
+  } else {
+    error.message = fmt::format("{} began to answer and did not go on in time", place_);
+  }
+  pending_.reset();
+  asking_.reset();
+  authorizing_.reset();
+  return error;
+}
+
+void RequestFlow::finish(Result<FetchResponse> result) {
+  auto done = std::move(done_);
+  done(std::move(result));
+}
+
+}  // namespace layerd::upstream
