@@ -60,6 +60,7 @@ class BlobHandler final : public http::Handler {
         return fail(opened.error().code == Errc::not_found ? offline_error(digest().str()) : opened.error());
       }
       const ByteCount size = (*opened)->byte_count();
+      stored_ = opened->get();
       source_ = std::move(*opened);
       served_ = Served::hit;
       sized(size);
@@ -136,7 +137,7 @@ class BlobHandler final : public http::Handler {
     }
     const ByteCount length = plan_.length;
     exchange_.begin(std::move(plan_.head), length);
-    pump_.emplace(exchange_, services_.parts.buffers, source_);
+    pump_.emplace(exchange_, source_, stored_);
     pump_->start(std::move(plan_.pieces), std::move(first), [this](Result<Ok> sent) {
       if (!sent) {
         services_.broken.remember(digest());
@@ -167,6 +168,7 @@ class BlobHandler final : public http::Handler {
   std::optional<cache::Link> link_;  // why this repository may have the blob; nothing until it is known
   std::optional<ByteCount> known_;   // the store has it, by its index
   cache::SourcePtr source_;
+  const cache::StoredBlob* stored_ = nullptr;  // source_, if that is a finished blob
   Served served_ = Served::none;
   std::function<bool()> confirmed_by_target_;
   bool rejoined_ = false;

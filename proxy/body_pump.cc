@@ -4,17 +4,12 @@ namespace layerd::proxy {
 namespace {
 
 // Finished files leave in slices, so that a file found bad meanwhile breaks off between two of them.
-constexpr ByteCount kSlice = 8_MiB;
-constexpr ByteCount kChunk = 128_KiB;
-// A pump never waits for the budget, since slow clients would then starve the downloads that feed
-// the others: past this much in use it goes on in small chunks.
-constexpr ByteCount kBusy = 8_MiB;
-constexpr ByteCount kSmallChunk = 16_KiB;
+constexpr ByteCount kSlice = 2_MiB;
 
 }  // namespace
 
-BodyPump::BodyPump(http::Exchange& exchange, BufferBudget& buffers, cache::SourcePtr source)
-    : exchange_(exchange), buffers_(buffers), source_(std::move(source)) {}
+BodyPump::BodyPump(http::Exchange& exchange, cache::SourcePtr source, const cache::StoredBlob* stored)
+    : exchange_(exchange), source_(std::move(source)), stored_(stored) {}
 
 void BodyPump::start(std::vector<BodyPiece> pieces, Bytes first, Done<Ok> ended) {
   pieces_ = std::move(pieces);
@@ -50,32 +45,27 @@ void BodyPump::send_literal(BodyPiece& piece) {
 }
 
 void BodyPump::send_slice(BodyPiece& piece, FilePtr file) {
+  if (stored_ && stored_->bad()) {
+    return end(Error{Errc::digest_mismatch,
+                     stored_->digest().str() + " was found damaged on disk while it was sent"});
+  }
   const ByteRange slice{piece.range.first, std::min(piece.range.end, piece.range.first + kSlice)};
   piece.range.first = slice.end;
   pending_ = exchange_.send_file(std::move(file), slice, [this] { next(); });
 }
 
+// How much is read at once is the source's choice: it knows the budget for buffers.
 void BodyPump::read_chunk(BodyPiece& piece) {
-  ByteCount most = kSmallChunk;
-  if (buffers_.in_use() < kBusy) {
-    if (auto lease = buffers_.try_take(kChunk)) {
-      lease_ = std::move(*lease);
-      most = kChunk;
-    }
-  }
-  pending_ = source_->read(piece.range.first, std::min(most, piece.range.size()),
-                           [this, &piece](Result<Bytes> chunk) {
-                             if (!chunk) return end(std::move(chunk).error());
-                             send_chunk(piece, std::move(*chunk));
-                           });
+  const ByteCount most = std::min(cache::kMaxRead, piece.range.size());
+  pending_ = source_->read(piece.range.first, most, [this, &piece](Result<Bytes> chunk) {
+    if (!chunk) return end(std::move(chunk).error());
+    send_chunk(piece, std::move(*chunk));
+  });
 }
 
 void BodyPump::send_chunk(BodyPiece& piece, Bytes chunk) {
   piece.range.first += chunk.size();
-  pending_ = exchange_.send(std::move(chunk), [this] {
-    lease_ = {};
-    next();
-  });
+  pending_ = exchange_.send(std::move(chunk), [this] { next(); });
 }
 
 }  // namespace layerd::proxy

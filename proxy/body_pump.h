@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "cache/source.h"
+#include "cache/blob_store.h"
 #include "proxy/http/exchange.h"
 
-#include "runtime/budget.h"
+#include "runtime/callback.h"
 
 namespace layerd::proxy {
 
@@ -23,7 +23,8 @@ struct BodyPiece {
 
 class BodyPump {
  public:
-  BodyPump(http::Exchange& exchange, BufferBudget& buffers, cache::SourcePtr source);
+  // stored: the same as source if that is a finished blob, else null.
+  BodyPump(http::Exchange& exchange, cache::SourcePtr source, const cache::StoredBlob* stored);
 
   // After exchange.begin() with the length of all pieces. `ended` runs when all of them have left (finish
   // the exchange) or with the error of the source (break it off: a body is never padded). May run
@@ -40,11 +41,10 @@ class BodyPump {
   void send_chunk(BodyPiece& piece, Bytes chunk);
 
   http::Exchange& exchange_;
-  BufferBudget& buffers_;
   cache::SourcePtr source_;
+  const cache::StoredBlob* stored_;
   std::vector<BodyPiece> pieces_;
   std::size_t current_ = 0;
-  BufferBudget::Lease lease_;  // of the chunk in flight
   Done<Ok> ended_;
   Ticket pending_;
 };
