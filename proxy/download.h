@@ -1,0 +1,192 @@
+// Download: the one running download of a digest (docs/decisions/0004, docs/architecture.md "A download").
+// Upstream bodies -> worker (write and hash) -> followers, who read the growing file at their own pace.
+//
+// Loop thread. Held by its followers and, for a while after the last of them left, by the table. It calls
+// nobody back from inside a call: followers answer their readers on later stacks. Destroying it at any time
+// drops the upstream requests; what was written stays on disk for a resume.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cache/blob_store.h"
+#include "proxy/download_places.h"
+#include "proxy/download_ramp.h"
+#include "proxy/download_settings.h"
+#include "proxy/downloads.h"
+#include "proxy/range_plan.h"
+#include "proxy/segment.h"
+
+namespace layerd::proxy {
+
+class DownloadFollower;
+
+class Download final : public std::enable_shared_from_this<Download>, public Segment::Owner {
+ public:
+  enum class State {
+    opening,          // the store looks for what a former download left
+    connecting,       // no source has confirmed the blob; followers wait in size()
+    receiving,        // segments fill the file; the size is known, or the body will tell it at its end
+    verifying,        // every byte is on disk; the digest is not yet compared
+    committing,       // the digest is right; the file is being made durable
+    committed,        // the store owns the file; new requests no longer come here
+    passing_through,  // the disk takes no more: each follower fetches for itself
+    failed,           // error() says why; the partial file stays for a resume
+  };
+
+  // What the table wants to know. Both may destroy the download; they are called last.
+  struct Events {
+    virtual ~Events() = default;
+    virtual void ended(Download& download) = 0;     // committed, failed or passing through
+    virtual void deserted(Download& download) = 0;  // the last follower left a running download
+  };
+
+  // connect: how long the first head may take.
+  Download(std::shared_ptr<DownloadParts> parts, Events& events, const Digest& digest,
+           const registry::TargetPtr& target, Duration connect);
+  ~Download() override;
+  void start();
+  // Another repository asks for the same digest: its endpoints come behind the others.
+  void add_target(const registry::TargetPtr& target);
+  // The table goes away: every follower fails with `canceled`.
+  void close();
+
+  const Digest& digest() const { return digest_; }
+  State state() const { return state_; }
+  bool is_running() const { return state_ < State::committed; }
+  DownloadStatus status() const;
+  // The rule for a download nobody follows: is the rest small enough to be finished?
+  bool is_nearly_finished() const;
+  std::size_t follower_count() const { return followers_.size(); }
+  bool has_served() const { return has_served_; }
+
+  // For segments.
+  bool opened(Segment& segment, const upstream::FetchResponse& response) override;
+  ByteCount stop(const Segment& segment) const override;
+  bool may_read(const Segment& segment) override;
+  void deliver(Segment& segment, ByteCount offset, Bytes bytes, BufferBudget::Lease lease) override;
+  void ended(Segment& segment, Result<Ok> how) override;
+
+  // For followers.
+  void enter(DownloadFollower& follower);
+  void leave(DownloadFollower& follower);
+  void note_served() { has_served_ = true; }
+  DownloadParts& parts() { return *parts_; }
+  const DownloadPlaces& places() const { return places_; }
+  const std::vector<registry::TargetPtr>& targets() const { return targets_; }
+  const Error& error() const { return error_; }
+  // Confirmed by a source in this run; nothing while unknown.
+  std::optional<ByteCount> size() const { return size_; }
+  bool is_verified() const { return verified_; }
+  // Since when nothing has come from anywhere; nothing while bytes flow.
+  std::optional<TimePoint> trouble_since() const { return trouble_since_; }
+  const cache::PartialBlobPtr& partial() const { return partial_; }
+  const cache::StoredBlobPtr& stored() const { return stored_; }
+
+ private:
+  struct Write {
+    ByteRange range;
+    std::size_t place = 0;
+    Segment* segment = nullptr;  // null once the segment is gone
+    BufferBudget::Lease lease;
+    Ticket ticket;
+  };
+  using Writes = std::list<Write>;
+
+  // download.cc: the steps from begin to commit.
+  void begin();
+  void on_begun(Result<cache::PartialBlobPtr> begun);
+  void connect();
+  void on_connect_failed(const Error& error);
+  void ask_size(const upstream::FetchRequest& request);
+  void on_size(Result<upstream::FetchResponse> answer, const registry::Target& target);
+  void confirm(ByteCount size, std::size_t place);
+  void verify();
+  void on_verified(Result<Ok> right);
+  void on_committed(Result<cache::StoredBlobPtr> stored);
+  void start_over(Error why);
+  void restart();
+  void pass_through(const Error& why);
+  void fail(Error error);
+  void end(Counter& counter);
+  void stop_fetching();
+  void wake_followers();
+
+  // download_fill.cc: segments, writes, room.
+  bool check_size(Segment& segment, const upstream::FetchResponse& response);
+  void segment_failed(std::unique_ptr<Segment> segment, const Error& error);
+  void size_disagrees(std::unique_ptr<Segment> segment, ByteCount other);
+  std::unique_ptr<Segment> take_out(Segment& segment);
+  void write(Segment& segment, ByteCount offset, Bytes bytes, BufferBudget::Lease lease);
+  void written(Writes::iterator at, Result<Ok> result);
+  bool has_room();
+  void reserve(ByteCount more);
+  void fill();
+  void start_fill(ByteRange gap);
+  void start_segment(Segment::Purpose purpose, ByteRange range, std::size_t place);
+  void give_up_waiting();
+  RangePicture picture(const Segment* without = nullptr) const;
+  bool is_complete() const;
+  ByteCount missing() const;
+  ByteRange first_gap() const;
+  void trouble();
+
+  // download_watch.cc: what is looked at several times a second.
+  void watch();
+  void watch_speed();
+  bool watch_stalls();
+  void look_ahead();
+
+  std::shared_ptr<DownloadParts> parts_;
+  Events* events_;
+  const Digest digest_;
+  const std::string repository_;
+  const TimePoint since_;
+  const Deadline connect_by_;
+  DownloadPlaces places_;
+  std::vector<registry::TargetPtr> targets_;
+  State state_ = State::opening;
+  Error error_;
+
+  cache::PartialBlobPtr partial_;
+  cache::StoredBlobPtr stored_;
+  std::optional<ByteCount> size_;
+  std::size_t size_place_ = 0;          // which place said so
+  std::optional<std::size_t> dissent_;  // the place that named another size
+  bool verified_ = false;
+  bool resumed_ = false;  // bytes of a former download are part of this attempt
+  bool has_served_ = false;
+  bool restart_pending_ = false;  // writes of the former attempt have to end first
+  unsigned start_overs_ = 0;
+  std::optional<TimePoint> trouble_since_;
+  std::optional<ByteCount> body_end_;  // a body without a length ended here
+
+  std::list<std::unique_ptr<Segment>> segments_;
+  Writes writes_;
+  ByteCount room_ = 0;  // reserved in the store and not yet delivered
+  bool reserving_ = false;
+  bool sizing_ = false;
+  DownloadRamp ramp_;
+  unsigned allowed_ = 1;
+  ByteCount received_ = 0;
+  TimePoint no_more_before_{};  // no further streams after one was refused
+  double shown_rate_ = 0;
+  ByteCount shown_received_ = 0;
+
+  std::list<DownloadFollower*> followers_;
+
+  Ticket pending_;   // begin, verify, commit
+  Ticket deadline_;  // of connecting
+  Ticket size_asked_;
+  Ticket room_asked_;
+  Ticket retry_;
+  Ticket watch_;
+  Ticket ended_;
+};
+
+std::string_view name_of(Download::State state);
+
+}  // namespace layerd::proxy

@@ -1,0 +1,84 @@
+// What a running download looks at several times a second: speed, silence, readers far ahead.
+#include <fmt/core.h>
+
+#include <chrono>
+
+#include "proxy/download.h"
+#include "proxy/download_follower.h"
+
+namespace layerd::proxy {
+
+namespace {
+
+constexpr unsigned kMostAhead = 2;  // segments for readers far ahead at the same time
+constexpr ByteCount kAheadUnit = 8_MiB;
+
+}  // namespace
+
+// True if the download was ended by what it found.
+bool Download::watch_stalls() {
+  const auto& settings = parts_->settings;
+  const TimePoint now = parts_->loop.now();
+  if (trouble_since_ && now - *trouble_since_ >= settings.outage) {
+    fail(places_.worst());
+    return true;
+  }
+  for (const auto& segment : segments_) {
+    if (segment->state() != Segment::State::reading || !segment->place) continue;
+    const std::string name = places_.name(*segment->place);
+    const Duration silent = now - segment->last_byte();
+    if (silent >= settings.stall) {
+      const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(silent).count();
+      segment_failed(take_out(*segment),
+                     {Errc::upstream_timeout, fmt::format("{} sent no byte for {} s", name, seconds)});
+      return false;  // the next look finds the others
+    }
+    if (now - segment->marked_at() < settings.drip_window) continue;
+    if (segment->since_mark() < settings.drip_bytes && places_.has_other(*segment->place)) {
+      places_.prefer_another(*segment->place);
+      places_.note({Errc::upstream_timeout, fmt::format("{} is too slow", name)});
+      const auto dropped = take_out(*segment);
+      fill();
+      return false;
+    }
+    segment->mark(now);
+  }
+  return false;
+}
+
+void Download::watch_speed() {
+  const TimePoint now = parts_->loop.now();
+  const double brought = static_cast<double>(received_ - shown_received_) * 4;  // four looks a second
+  shown_rate_ = shown_rate_ > 0 ? 0.75 * shown_rate_ + 0.25 * brought : brought;
+  shown_received_ = received_;
+  if (state_ != State::receiving || !size_) return;
+  unsigned delivering = 0;
+  for (const auto& segment : segments_) delivering += segment->received() > 0 ? 1 : 0;
+  const unsigned allowed = ramp_.tick(now, received_, missing(), delivering);
+  allowed_ = allowed;
+  look_ahead();
+  if (segments_.size() < allowed_) fill();
+}
+
+// A reader that waits far ahead of every segment gets one of its own, if the way there is long.
+void Download::look_ahead() {
+  const auto& settings = parts_->settings;
+  const TimePoint now = parts_->loop.now();
+  const auto choice = places_.choose(now);
+  if (now < no_more_before_ || !choice.place || !places_.does_ranges(*choice.place)) return;
+  unsigned ahead = 0;
+  for (const auto& segment : segments_) ahead += segment->purpose() == Segment::Purpose::ahead ? 1 : 0;
+  const double soon = shown_rate_ * std::chrono::duration<double>(settings.ahead_wait).count();
+  const ByteCount near = std::max(settings.ahead, static_cast<ByteCount>(soon));
+  for (const DownloadFollower* follower : followers_) {
+    if (ahead >= kMostAhead || segments_.size() >= settings.segments) return;
+    const auto offset = follower->waiting_at();
+    if (!offset) continue;
+    const auto unit = unit_ahead(picture(), *offset, near, kAheadUnit);
+    if (!unit) continue;
+    start_segment(Segment::Purpose::ahead, *unit, *choice.place);
+    ++ahead;
+  }
+}
+
+}  // namespace layerd::proxy
