@@ -22,6 +22,9 @@ class StoredBlob : public Source {
  public:
   virtual const Digest& digest() const = 0;
   virtual ByteCount byte_count() const = 0;
+  // A verification in the background found its bytes wrong while this was held: whoever is sending
+  // from file() must break the body off, short of its length. read() answers digest_mismatch then.
+  virtual bool bad() const { return false; }
 };
 using StoredBlobPtr = std::shared_ptr<StoredBlob>;
 
