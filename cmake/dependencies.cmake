@@ -27,6 +27,7 @@ elseif(LLHTTP_SOURCE_DIR AND LLHTTP_INCLUDE_DIR)
                                     ${LLHTTP_SOURCE_DIR}/llhttp.c)
   target_include_directories(llhttp_objects SYSTEM PUBLIC ${LLHTTP_INCLUDE_DIR})
   target_compile_options(llhttp_objects PRIVATE -w)
+  target_compile_definitions(llhttp_objects PRIVATE LLHTTP_STRICT_MODE=1)  # as llhttp 9 always is
   target_link_libraries(layerd_llhttp INTERFACE llhttp_objects)
 else()
   find_library(LLHTTP_LIBRARY llhttp REQUIRED)

@@ -34,13 +34,20 @@ ResponseFraming ServerConnection::framing_for(int status, ByteCount content_leng
   return framing;
 }
 
-void ServerConnection::respond(ResponseHead head, std::string_view body) {
+void ServerConnection::respond(ResponseHead head, std::string_view body) { answer(head, body.size(), body); }
+
+void ServerConnection::respond_head(ResponseHead head, ByteCount content_length) {
+  LAYERD_CHECK(is_head());
+  answer(head, content_length, {});
+}
+
+void ServerConnection::answer(const ResponseHead& head, ByteCount content_length, std::string_view body) {
   LAYERD_CHECK(state_ == State::serving && status_ == 0);
   status_ = head.status;
-  content_length_ = body_length_for(head.status, body.size());
+  content_length_ = body_length_for(head.status, content_length);
   std::string& text = shared_.scratch;
   text.clear();
-  append_response_head(text, head, framing_for(head.status, body.size()));
+  append_response_head(text, head, framing_for(head.status, content_length));
   body = body.substr(0, content_length_);
   if (body.size() <= kTogether) {
     text.append(body);

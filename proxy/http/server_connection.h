@@ -77,6 +77,7 @@ class ServerConnection final : public Exchange {
   const net::Address& peer() const override { return stream_->peer(); }
   const net::Address& local() const override { return stream_->local(); }
   void respond(ResponseHead head, std::string_view body) override;
+  void respond_head(ResponseHead head, ByteCount content_length) override;
   void begin(ResponseHead head, ByteCount content_length) override;
   Ticket send(Bytes bytes, Callback<void()> sent) override;
   Ticket send_file(FilePtr file, ByteRange range, Callback<void()> sent) override;
@@ -112,6 +113,7 @@ class ServerConnection final : public Exchange {
   void write(Bytes bytes, ByteCount body_bytes);
   void send_piece();
   void on_written(const Result<Ok>& written, ByteCount body_bytes);
+  void answer(const ResponseHead& head, ByteCount content_length, std::string_view body);
   void write_tail(std::string_view head_and_body, std::string_view body);
   ResponseFraming framing_for(int status, ByteCount content_length);
   ByteCount body_length_for(int status, ByteCount content_length) const;
