@@ -9,6 +9,8 @@ using std::chrono::milliseconds;
 namespace {
 
 constexpr std::size_t kBlob = 3 * 1024 * 1024;
+// A stall is noticed soon, so that the test does not wait for it.
+const FlowSettings kImpatient{"timeouts: {stall: 2s}\n"};
 
 enum class Expect {
   right,     // every client gets every byte
@@ -145,17 +147,17 @@ TEST_CASE("whatever an upstream does, bodies are right or visibly broken, and no
   std::uint64_t seed = 1;
   for (const auto& fault : all) {
     DYNAMIC_SECTION(fault.name << ", one client") {
-      Flow flow;
+      Flow flow(kImpatient);
       flow.upstream.fault("/blobs/", fault.fault);
       one_client(flow, fault, seed);
     }
     DYNAMIC_SECTION(fault.name << ", many followers") {
-      Flow flow;
+      Flow flow(kImpatient);
       flow.upstream.fault("/blobs/", fault.fault);
       many_followers(flow, fault, seed + 1);
     }
     DYNAMIC_SECTION(fault.name << ", ranges") {
-      Flow flow;
+      Flow flow(kImpatient);
       flow.upstream.fault("/blobs/", fault.fault);
       ranges(flow, fault, seed + 2);
     }
