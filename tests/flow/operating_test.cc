@@ -202,3 +202,23 @@ TEST_CASE("two daemons do not share a store", "[operating]") {
   CHECK(second.status == 1);
   CHECK(second.output.find(flow.layerd.cache_path()) != std::string::npos);
 }
+
+TEST_CASE("a reload takes a changed configuration, and keeps the old one when the new one is wrong",
+          "[operating]") {
+  Filled flow;
+  const std::string good = read_text(flow.layerd.config_file());
+  write_text(flow.layerd.config_file(), good + "tagz: {}\n");
+  flow.layerd.process().send(SIGHUP);
+  CHECK(eventually([&] { return flow.layerd.log().find("tagz") != std::string::npos; }));
+  CHECK(flow.layerd.get(Flow::manifest("1")).status == 200);
+
+  FaultyUpstream second;
+  const Image other = make_image({{2000}, {"amd64"}, 9});
+  second.add(other, "team/new", "1");
+  std::string changed = good;
+  changed.replace(changed.find(flow.upstream.url()), flow.upstream.url().size(), second.url());
+  write_text(flow.layerd.config_file(), changed);
+  flow.layerd.process().send(SIGHUP);
+  CHECK(eventually([&] { return flow.layerd.get(Flow::manifest("1", "team/new")).status == 200; }));
+  CHECK(flow.layerd.get(Flow::blob(flow.digest)).body == flow.bytes);
+}
