@@ -84,17 +84,28 @@ DiskStore::~DiskStore() {
 }
 
 Ticket DiskStore::close(Done<Ok> done) {
-  auto call = std::make_shared<Pending<Ok>>(std::move(done));
+  closing_ = std::make_shared<Pending<Ok>>(std::move(done));
   scrub_timer_.reset();
   tidy_timer_.reset();
   slice_timer_.reset();
+  auto call = closing_;
+  close_when_idle();
+  return Ticket(call);
+}
+
+// Partial blobs nobody holds any more first note what they have.
+void DiskStore::close_when_idle() {
+  for (const auto& [digest, partial] : partials_)
+    if (!partial->is_held()) return;
+  auto call = std::exchange(closing_, nullptr);
+  for (const auto& [digest, partial] : partials_)
+    rows_.put_partial(digest, {partial->present().total(), unix_now()});
   rebuild_flush_ = index_.flush([this, call](Result<Ok> flushed) {
     if (!flushed) return call->answer(std::move(flushed));
     jobs_.run<Ok>(
         "mark a clean end", [files = files_, layout = layout_] { return mark_clean(*files, layout); },
         [call](Result<Ok> marked) { call->answer(std::move(marked)); });
   });
-  return Ticket(call);
 }
 
 std::int64_t DiskStore::unix_now() const {

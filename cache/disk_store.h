@@ -64,6 +64,7 @@ class DiskStore final : public BlobStore, private DiskPartial::Host, private Roo
   DiskStore(Loop& loop, Workers& workers, Metrics& metrics, StoreSettings settings, StartedStore started);
 
   // Opening (disk_store.cc)
+  void close_when_idle();
   void open_file(const Digest& digest);
   void file_opened(const Digest& digest, Result<OpenedFile> opened);
   void finish_open(const Digest& digest, Result<StoredFilePtr> result);
@@ -154,6 +155,7 @@ class DiskStore final : public BlobStore, private DiskPartial::Host, private Roo
   std::vector<Digest> background_;              // bounded; verified one after the other
   bool background_runs_ = false;
   bool is_rebuilding_ = false;
+  std::shared_ptr<Pending<Ok>> closing_;  // while partial blobs note what they have
   std::optional<Digest> scrub_after_;
   Ticket scrub_timer_;
   Ticket tidy_timer_;

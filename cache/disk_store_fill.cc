@@ -208,6 +208,7 @@ void DiskStore::partial_idle(const Digest& digest) {
   else
     rows_.remove_partial(digest);
   set_gauges();
+  if (closing_) close_when_idle();
 }
 
 std::string DiskStore::partial_mismatched(const Digest& digest) {
