@@ -1,0 +1,249 @@
+#include "proxy/registry/rules.h"
+
+#include "proxy/registry/mirror_endpoint.h"
+#include "proxy/registry/pattern.h"
+#include "proxy/registry/rewrite.h"
+#include "tests/support/catch.h"
+
+using namespace layerd;
+using namespace layerd::registry;
+
+namespace {
+
+MirrorEntry mirror(std::vector<std::string> endpoints, bool default_endpoint = true,
+                   std::vector<std::pair<std::string, std::string>> rewrite = {}) {
+  MirrorEntry entry;
+  for (const auto& text : endpoints) entry.endpoints.push_back(*parse_endpoint(text));
+  entry.default_endpoint = default_endpoint;
+  entry.rewrite = std::move(rewrite);
+  return entry;
+}
+
+HostSettingsPtr user(const std::string& name) {
+  HostSettings settings;
+  settings.credentials.username = name;
+  settings.ca_file = "/ca/" + name;
+  return std::make_shared<const HostSettings>(settings);
+}
+
+RulesPtr rules(std::map<std::string, MirrorEntry> mirrors,
+               std::map<std::string, HostSettingsPtr> configs = {}, std::vector<std::string> allow = {"*"}) {
+  auto made = Rules::make({std::move(mirrors), std::move(configs), std::move(allow)});
+  REQUIRE(made);
+  return *made;
+}
+
+// "base repository, base repository"
+std::string plan(const RulesPtr& rules, std::string_view ns, std::string_view repository) {
+  const auto target = rules->resolve(ns, repository);
+  if (!target) return "error " + std::string(name_of(target.error().code));
+  std::string text;
+  for (const auto& endpoint : (*target)->endpoints) {
+    REQUIRE(endpoint.settings);
+    text += (text.empty() ? "" : ", ") + endpoint.base.str() + " " + endpoint.repository;
+  }
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("a registry without an entry is asked at its own address, unconfigured") {
+  const auto plain = rules({});
+  CHECK(plan(plain, "docker.io", "library/nginx") == "https://registry-1.docker.io/v2 library/nginx");
+  CHECK(plan(plain, "ghcr.io", "a/b") == "https://ghcr.io/v2 a/b");
+  const auto target = *plain->resolve("index.docker.io", "library/nginx");
+  CHECK(target->key() == "docker.io/library/nginx");
+  CHECK_FALSE(target->endpoints[0].configured);
+  CHECK(plan(plain, "not a host", "a") == "error invalid_request");
+  CHECK(plan(plain, "ghcr.io", "A") == "error invalid_request");
+}
+
+TEST_CASE("mirror endpoints come in order, the registry's own last") {
+  const auto two = rules({{"docker.io", mirror({"https://m1", "https://m2/v2/docker.io"})}});
+  CHECK(plan(two, "docker.io", "library/a") ==
+        "https://m1/v2 library/a, https://m2/v2/docker.io library/a, https://registry-1.docker.io/v2 "
+        "library/a");
+  CHECK((*two->resolve("docker.io", "library/a"))->endpoints[0].configured);
+  CHECK((*two->resolve("docker.io", "library/a"))->endpoints[2].configured);
+  CHECK(plan(two, "ghcr.io", "a") == "https://ghcr.io/v2 a");
+  const auto closed = rules({{"docker.io", mirror({"https://m1"}, false)}});
+  CHECK(plan(closed, "docker.io", "library/a") == "https://m1/v2 library/a");
+  CHECK(plan(rules({{"docker.io", mirror({}, false)}}), "docker.io", "a") == "error refused_by_policy");
+}
+
+TEST_CASE("duplicates are dropped and the own address written last is not rewritten") {
+  CHECK(plan(rules({{"ghcr.io", mirror({"https://m", "https://m:443/v2"})}}), "ghcr.io", "a") ==
+        "https://m/v2 a, https://ghcr.io/v2 a");
+  CHECK(plan(rules({{"ghcr.io", mirror({"https://m", "https://ghcr.io"}, true, {{"^", "x/"}})}}), "ghcr.io",
+             "a") == "https://m/v2 x/a, https://ghcr.io/v2 a");
+}
+
+TEST_CASE("the star entry serves whoever has none of their own, patterns before it") {
+  const auto made = rules({{"*", mirror({"https://any"})},
+                           {"*.example.com", mirror({"https://wild"})},
+                           {"a.example.com", mirror({"https://a"})}});
+  CHECK(plan(made, "quay.io", "x") == "https://any/v2 x, https://quay.io/v2 x");
+  CHECK(plan(made, "b.example.com", "x") == "https://wild/v2 x, https://b.example.com/v2 x");
+  CHECK(plan(made, "a.example.com", "x") == "https://a/v2 x, https://a.example.com/v2 x");
+  CHECK(plan(made, "x.y.example.com", "x") == "https://any/v2 x, https://x.y.example.com/v2 x");
+  const auto target = *made->resolve("quay.io", "x");
+  CHECK(target->endpoints[0].configured);
+  CHECK_FALSE(target->endpoints[1].configured);
+  CHECK(plan(rules({{"reg.io:443", mirror({"https://m"}, false)}}), "reg.io", "x") == "https://m/v2 x");
+  CHECK(plan(rules({{"reg.io:5000", mirror({"https://m"}, false)}}), "reg.io", "x") == "https://reg.io/v2 x");
+}
+
+TEST_CASE("settings come from the endpoint's host, then the registry's name, then the star") {
+  const auto made = rules({{"docker.io", mirror({"https://m:5000", "https://n"})}},
+                          {{"m:5000", user("m")}, {"docker.io", user("hub")}, {"*", user("any")}});
+  const auto target = *made->resolve("docker.io", "library/a");
+  CHECK(target->endpoints[0].settings->credentials.username == "m");
+  CHECK(target->endpoints[1].settings->credentials.username == "hub");
+  CHECK(target->endpoints[2].settings->credentials.username == "hub");
+  CHECK(made->settings_for("m", 5000)->credentials.username == "m");
+  CHECK(made->settings_for("M", 5000)->credentials.username == "m");
+  CHECK(made->settings_for("m", 5001)->credentials.username.empty());
+  CHECK(made->settings_for("registry-1.docker.io", 443)->credentials.username == "hub");
+}
+
+TEST_CASE("credentials of the star are not sent where the client alone chose the host") {
+  const auto made = rules({{"known.io", mirror({})}}, {{"*", user("any")}});
+  const auto evil = (*made->resolve("evil.example", "a"))->endpoints[0];
+  CHECK(evil.settings->credentials.empty());
+  CHECK(evil.settings->ca_file == "/ca/any");
+  CHECK((*made->resolve("known.io", "a"))->endpoints[0].settings->credentials.username == "any");
+  CHECK(made->settings_for("evil.example", 443)->credentials.empty());
+}
+
+TEST_CASE("443 and 80 are the default ports of a host name, others are hosts of their own") {
+  const auto made = rules({}, {{"a.io", user("a")}, {"b.io:443", user("b")}});
+  CHECK(made->settings_for("a.io", 443)->credentials.username == "a");
+  CHECK(made->settings_for("a.io", 80)->credentials.username == "a");
+  CHECK(made->settings_for("a.io", 8443)->credentials.empty());
+  CHECK((*made->resolve("b.io", "x"))->endpoints[0].settings->credentials.username == "b");
+}
+
+TEST_CASE("what the configuration names is configured and nothing else") {
+  const auto made = rules(
+      {{"docker.io", mirror({"https://m:5000"})}, {"*.corp", mirror({})}, {"*", mirror({"https://any"})}},
+      {{"h.io", nullptr}}, {"*", "allowed.io", "docker.io"});
+  CHECK(made->is_configured("m", 5000));
+  CHECK_FALSE(made->is_configured("m", 443));
+  CHECK(made->is_configured("any", 443));
+  CHECK(made->is_configured("h.io", 443));
+  CHECK(made->is_configured("harbor.corp", 443));
+  CHECK(made->is_configured("registry-1.docker.io", 443));
+  CHECK(made->is_configured("allowed.io", 443));
+  CHECK_FALSE(made->is_configured("evil.io", 443));
+  CHECK_FALSE(made->is_configured("169.254.169.254", 80));
+  CHECK_FALSE(made->is_configured("localhost", 22));
+}
+
+TEST_CASE("allow decides which registries may be asked at all") {
+  const auto made = rules({}, {}, {"docker.io/library/**", "*.example.com"});
+  CHECK(plan(made, "docker.io", "library/a") == "https://registry-1.docker.io/v2 library/a");
+  CHECK(plan(made, "docker.io", "evil/a") == "error refused_by_policy");
+  CHECK(plan(made, "a.example.com", "x") == "https://a.example.com/v2 x");
+  CHECK(plan(made, "example.com", "x") == "error refused_by_policy");
+  CHECK(plan(rules({}, {}, {}), "docker.io", "a") == "error refused_by_policy");
+}
+
+TEST_CASE("rewrites: in order, the first that changes counts, never on the own address") {
+  const auto made =
+      rules({{"docker.io", mirror({"https://m"}, true,
+                                  {{"^nothing/", "x/"}, {"^library/(.*)$", "hub/$1"}, {"hub", "no"}})}});
+  CHECK(plan(made, "docker.io", "library/a") ==
+        "https://m/v2 hub/a, https://registry-1.docker.io/v2 library/a");
+  const auto bad = rules({{"docker.io", mirror({"https://m"}, false, {{"^", "../"}})}});
+  CHECK(plan(bad, "docker.io", "a") == "error config");
+  const auto failed = Rules::make({{{"docker.io", mirror({"https://m"}, true, {{"(", "x"}})}}, {}, {"*"}});
+  REQUIRE_FALSE(failed);
+  CHECK(failed.error().code == Errc::config);
+  CHECK_THAT(failed.error().message, Catch::Contains("docker.io"));
+}
+
+TEST_CASE("replacements follow Go's syntax") {
+  struct Row {
+    const char* expression;
+    const char* replacement;
+    const char* before;
+    const char* after;
+  };
+  const Row rows[] = {{"(.*)", "p/$1", "a/b", "p/a/b"},
+                      {"^(.+)/(.+)$", "${2}x/$1", "a/b", "bx/a"},
+                      {"^(.+)$", "p/$1x", "a", "p/"},
+                      {"^(.+)$", "p$$1", "a", "p$1"},
+                      {"^(?P<name>[a-z]+)/", "${name}1/", "ab/c", "ab1/c"},
+                      {"^(.+)$", "$9x", "a", ""},
+                      {"^(.+)$", "a$", "b", "a$"},
+                      {"^(.+)$", "${1", "b", "${1"},
+                      {"a", "b", "aXa", "bXb"},
+                      {"a*", "-", "baac", "-b-c-"},
+                      {"rancher/", "x/", "my/rancher/a", "my/x/a"}};
+  for (const Row& row : rows) {
+    INFO(row.expression << " -> " << row.replacement);
+    const auto rewrites = Rewrites::compile({{row.expression, row.replacement}});
+    REQUIRE(rewrites);
+    CHECK(rewrites->apply(row.before) == row.after);
+  }
+  CHECK_FALSE(doubtful_replacement("(.*)", "$1x").empty());
+  CHECK_THAT(doubtful_replacement("(.*)", "p/$1x"), Catch::Contains("${1}x"));
+  CHECK(doubtful_replacement("(.*)", "${1}x").empty());
+  CHECK(doubtful_replacement("(.*)", "$1/x").empty());
+}
+
+TEST_CASE("a rewrite that blows a name up stays bounded") {
+  const auto rewrites = Rewrites::compile({{"a", std::string(1000, 'b')}});
+  CHECK(rewrites->apply(std::string(255, 'a')).size() <= 1024);
+  CHECK_FALSE(Rewrites::compile({{std::string(2000, 'a'), "b"}}).ok());
+}
+
+TEST_CASE("patterns: a star is one label or component, two are any number, captures by position") {
+  struct Row {
+    const char* pattern;
+    const char* subject;
+    bool matches;
+    std::vector<std::string> captures;
+  };
+  const Row rows[] = {
+      {"*", "any.thing:5/x/y", true, {"any.thing:5/x/y"}},
+      {"**", "a/b", true, {"a/b"}},
+      {"docker.io", "docker.io", true, {}},
+      {"docker.io", "dockerxio", false, {}},
+      {"Docker.io/a", "docker.io/a", true, {}},
+      {"docker.io/nexus/**", "docker.io/nexus/a/b", true, {"a/b"}},
+      {"docker.io/nexus/**", "docker.io/nexus", true, {""}},
+      {"docker.io/nexus/**", "docker.io/nexusx", false, {}},
+      {"docker.io/**", "docker.io", true, {""}},
+      {"docker.io/**", "docker.io/a/b", true, {"a/b"}},
+      {"docker.io/*", "docker.io/a/b", false, {}},
+      {"docker.io/*/x", "docker.io/a/x", true, {"a"}},
+      {"a.io/**/x", "a.io/x", true, {""}},
+      {"a.io/**/x", "a.io/b/c/x", true, {"b/c"}},
+      {"*.dkr.ecr.*.amazonaws.com", "123.dkr.ecr.eu-west-1.amazonaws.com", true, {"123", "eu-west-1"}},
+      {"*.example.com", "example.com", false, {}},
+      {"*.example.com", "a.b.example.com", false, {}},
+      {"**.example.com", "example.com", true, {""}},
+      {"**.example.com", "a.b.example.com", true, {"a.b"}},
+      {"*.example.com", "a.example.com:5000", false, {}},
+      {"nexus:8082/**", "nexus:8082/t", true, {"t"}},
+      {"nexus:*/**", "nexus:8082/t", true, {"8082", "t"}},
+      {"[::1]:5000/a", "[::1]:5000/a", true, {}},
+      {"docker.io/a:v1", "docker.io/a:v1", true, {}},
+      {"docker.io/**:v*", "docker.io/a/b:v1.2", true, {"a/b", "1.2"}},
+      {"docker.io/team-*", "docker.io/team-a", true, {"a"}}};
+  for (const Row& row : rows) {
+    INFO(row.pattern << " ~ " << row.subject);
+    const auto pattern = Pattern::compile(row.pattern);
+    REQUIRE(pattern);
+    const auto captures = pattern->match(row.subject);
+    CHECK(captures.has_value() == row.matches);
+    CHECK(pattern->matches(row.subject) == row.matches);
+    if (captures && row.matches) CHECK(*captures == row.captures);
+  }
+  for (const char* bad : {"", "a b", "***", "a**", "x/**y", "/a", "a/", "a//b", "a(b)", "a\nb"}) {
+    INFO(bad);
+    CHECK_FALSE(Pattern::compile(bad).ok());
+  }
+  CHECK_FALSE(Pattern::compile(std::string(600, 'a')).ok());
+}
