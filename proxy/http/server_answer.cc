@@ -175,6 +175,8 @@ void ServerConnection::finish() {
 void ServerConnection::break_off(const Error& why) {
   LAYERD_CHECK(state_ == State::serving);
   std::string reason = why.message;  // `why` may live in the handler
+  // What is queued of a file must not leave any more: only the end of the stream takes it back.
+  if (file_) return hang_up(std::move(reason));
   writing_.reset();
   flush();
   end_exchange(false, std::move(reason));

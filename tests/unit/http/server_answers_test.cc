@@ -164,6 +164,23 @@ TEST_CASE("breaking off sends what was sent, FIN, and the reason to the log") {
   CHECK(client.is_closed());
 }
 
+TEST_CASE("a file that is broken off stops where it is: the end of a wrong body never leaves") {
+  ServerFixture f;
+  auto client = f.connect();
+  client.set_room(1000);
+  f.ask(client, get("/wait"));
+  f.service.current->begin({}, 5000);
+  const Ticket sent = f.service.current->send_file(file_of(5000), {0, 5000}, nullptr);
+  f.loop.run();
+  f.service.current->break_off(Error{Errc::digest_mismatch, "wrong bytes"});
+  f.loop.run();
+  client.set_room(1 << 20);
+  f.loop.run();
+  CHECK(client.got_end());
+  CHECK(client.take().size() == 1000);
+  CHECK(f.service.log.at(0).error == "wrong bytes");
+}
+
 TEST_CASE("a client that hangs up destroys its handler at every step of an answer") {
   for (const bool by_reset : {false, true}) {
     for (int step = 0; step < 12; ++step) {
