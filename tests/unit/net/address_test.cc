@@ -16,23 +16,23 @@ AddressKind kind(const char* text) {
 
 TEST_CASE("every special IPv4 network is told from the public ones") {
   const std::pair<const char*, AddressKind> table[] = {
-      {"8.8.8.8", AddressKind::public_net},          {"1.1.1.1", AddressKind::public_net},
-      {"0.0.0.0", AddressKind::unspecified},         {"0.1.2.3", AddressKind::unspecified},
-      {"10.0.0.1", AddressKind::private_net},        {"9.255.255.255", AddressKind::public_net},
-      {"11.0.0.0", AddressKind::public_net},         {"100.63.255.255", AddressKind::public_net},
-      {"100.64.0.0", AddressKind::shared},           {"100.100.100.200", AddressKind::shared},
-      {"100.127.255.255", AddressKind::shared},      {"100.128.0.0", AddressKind::public_net},
-      {"127.0.0.1", AddressKind::loopback},          {"127.255.255.255", AddressKind::loopback},
-      {"169.254.169.254", AddressKind::link_local},  {"168.63.129.16", AddressKind::metadata},
-      {"168.63.129.17", AddressKind::public_net},    {"172.15.255.255", AddressKind::public_net},
-      {"172.16.0.0", AddressKind::private_net},      {"172.31.255.255", AddressKind::private_net},
-      {"172.32.0.0", AddressKind::public_net},       {"192.0.0.192", AddressKind::reserved},
-      {"192.0.2.1", AddressKind::documentation},     {"192.168.0.1", AddressKind::private_net},
-      {"192.169.0.1", AddressKind::public_net},      {"198.18.0.1", AddressKind::reserved},
-      {"198.19.255.255", AddressKind::reserved},     {"198.20.0.0", AddressKind::public_net},
-      {"198.51.100.1", AddressKind::documentation},  {"203.0.113.1", AddressKind::documentation},
-      {"223.255.255.255", AddressKind::public_net},  {"224.0.0.1", AddressKind::multicast},
-      {"239.255.255.255", AddressKind::multicast},   {"240.0.0.1", AddressKind::reserved},
+      {"8.8.8.8", AddressKind::public_net},         {"1.1.1.1", AddressKind::public_net},
+      {"0.0.0.0", AddressKind::unspecified},        {"0.1.2.3", AddressKind::unspecified},
+      {"10.0.0.1", AddressKind::private_net},       {"9.255.255.255", AddressKind::public_net},
+      {"11.0.0.0", AddressKind::public_net},        {"100.63.255.255", AddressKind::public_net},
+      {"100.64.0.0", AddressKind::shared},          {"100.100.100.200", AddressKind::shared},
+      {"100.127.255.255", AddressKind::shared},     {"100.128.0.0", AddressKind::public_net},
+      {"127.0.0.1", AddressKind::loopback},         {"127.255.255.255", AddressKind::loopback},
+      {"169.254.169.254", AddressKind::link_local}, {"168.63.129.16", AddressKind::metadata},
+      {"168.63.129.17", AddressKind::public_net},   {"172.15.255.255", AddressKind::public_net},
+      {"172.16.0.0", AddressKind::private_net},     {"172.31.255.255", AddressKind::private_net},
+      {"172.32.0.0", AddressKind::public_net},      {"192.0.0.192", AddressKind::reserved},
+      {"192.0.2.1", AddressKind::documentation},    {"192.168.0.1", AddressKind::private_net},
+      {"192.169.0.1", AddressKind::public_net},     {"198.18.0.1", AddressKind::reserved},
+      {"198.19.255.255", AddressKind::reserved},    {"198.20.0.0", AddressKind::public_net},
+      {"198.51.100.1", AddressKind::documentation}, {"203.0.113.1", AddressKind::documentation},
+      {"223.255.255.255", AddressKind::public_net}, {"224.0.0.1", AddressKind::multicast},
+      {"239.255.255.255", AddressKind::multicast},  {"240.0.0.1", AddressKind::reserved},
       {"255.255.255.255", AddressKind::reserved},
   };
   for (const auto& [text, expected] : table) {
@@ -76,7 +76,8 @@ TEST_CASE("IPv6 networks are told apart, and addresses that carry an IPv4 one ar
 }
 
 TEST_CASE("only canonical numeric forms are addresses") {
-  for (const char* text : {"", "localhost", "127.1", "0x7f.0.0.1", "127.0.0.01x", "2130706433", "[::1]", "fe80::1%eth0", "1.2.3.4.5"}) {
+  for (const char* text : {"", "localhost", "127.1", "0x7f.0.0.1", "127.0.0.01x", "2130706433", "[::1]",
+                           "fe80::1%eth0", "1.2.3.4.5"}) {
     INFO(text);
     CHECK_FALSE(parse_address(text, 1));
   }
@@ -93,7 +94,8 @@ TEST_CASE("listen addresses are numeric with a port, or localhost for both loopb
   CHECK((*both)[1].str() == "[::1]:5151");
   CHECK((*parse_listen("[::1]:0"))[0].host == "::1");
   CHECK((*parse_listen(":5151"))[0].str() == "[::]:5151");
-  for (const char* text : {"", "127.0.0.1", "::1:5151", "[::1]", "127.0.0.1:x", "127.0.0.1:65536", "name:80", "127.0.0.1:"}) {
+  for (const char* text :
+       {"", "127.0.0.1", "::1:5151", "[::1]", "127.0.0.1:x", "127.0.0.1:65536", "name:80", "127.0.0.1:"}) {
     INFO(text);
     auto bad = parse_listen(text);
     REQUIRE_FALSE(bad);
