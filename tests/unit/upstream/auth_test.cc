@@ -1,0 +1,322 @@
+// Challenges, credentials, tokens.
+#include <fstream>
+#include <thread>
+
+#include "proxy/upstream/realm.h"
+#include "tests/support/temp_dir.h"
+#include "tests/unit/upstream/fixture.h"
+
+using namespace layerd;
+using namespace layerd::test;
+
+namespace {
+
+const std::string kBlob = "GET https://reg.example/v2/app/blobs/" + kDigest;
+const std::string kBearer =
+    R"(Bearer realm="https://auth.reg.example/token",service="a b:c",scope="repository:app:pull")";
+const std::string kToken =
+    "GET https://auth.reg.example/token?service=a%20b%3Ac&scope=repository%3Aapp%3Apull";
+const std::string kLoginToken =
+    "GET https://auth.reg.example/token?service=a%20b%3Ac&scope=repository%3Aapp%3Apull&account=me";
+
+}  // namespace
+
+TEST_CASE("an anonymous token is fetched once and brought along from then on") {
+  Upstreams up;
+  up.client.reply(kBlob, challenge(kBearer));
+  up.client.reply(kBlob, ok());
+  up.client.reply(kToken, token("T1"));
+  auto answer = up.fetch(up.blob("reg.example", "app"));
+  REQUIRE(answer);
+  CHECK_FALSE(answer->authenticated);
+  REQUIRE(up.client.lines() == std::vector<std::string>{kBlob, kToken, kBlob});
+  CHECK(up.client.sent()[1].header("Authorization").empty());
+  CHECK(up.client.sent()[2].header("Authorization") == "Bearer T1");
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  REQUIRE(up.client.sent().size() == 4);
+  CHECK(up.client.sent()[3].header("Authorization") == "Bearer T1");
+  CHECK(up.metrics.total("layerd_token_requests_total") == 1);
+}
+
+TEST_CASE("credentials go to the token server by Basic") {
+  Upstreams up;
+  up.configure("reg.example", up.login("me", "pw"));
+  up.client.reply(kBlob, challenge(kBearer));
+  up.client.reply(kBlob, ok());
+  up.client.reply(kLoginToken, token("T1"));
+  auto answer = up.fetch(up.blob("reg.example", "app"));
+  REQUIRE(answer);
+  CHECK(answer->authenticated);
+  CHECK(up.client.sent()[1].header("Authorization") == "Basic bWU6cHc=");
+  CHECK(up.client.sent()[2].header("Authorization") == "Bearer T1");
+}
+
+TEST_CASE("an empty scope is never sent, the repository's own is") {
+  Upstreams up;
+  up.client.reply(kBlob, challenge(R"(Bearer realm="https://reg.example/v2/token")"));
+  up.client.reply(kBlob, ok());
+  up.client.reply("GET https://reg.example/v2/token?scope=repository%3Aapp%3Apull", token("T"));
+  CHECK(up.fetch(up.blob("reg.example", "app")));
+}
+
+TEST_CASE("many who wait for a token share one request, and one that leaves does not stop it") {
+  Upstreams up;
+  auto late = token("T1");
+  late.after = 1s;
+  up.client.reply(kBlob, challenge(kBearer));
+  up.client.reply(kBlob, challenge(kBearer));
+  up.client.reply(kBlob, challenge(kBearer));
+  up.client.reply(kBlob, ok());
+  up.client.reply(kToken, late);
+  const auto request = up.blob("reg.example", "app");
+  const auto first = up.begin(request), second = up.begin(request), third = up.begin(request);
+  up.loop.advance(500ms);
+  up.tickets[0].reset();
+  up.loop.advance(2s);
+  CHECK_FALSE(first->has_value());
+  CHECK((second->has_value() && second->value().ok()));
+  CHECK((third->has_value() && third->value().ok()));
+  CHECK(up.client.count(kToken) == 1);
+}
+
+TEST_CASE("a token is renewed before it ends while the old one goes on, never counted below 60 s") {
+  Upstreams up;
+  up.client.reply(kBlob, challenge(kBearer));
+  up.client.reply(kBlob, ok());
+  up.client.reply(kToken, token("T1", ",\"expires_in\":5"));
+  up.client.reply(kToken, token("T2", ",\"expires_in\":300"));
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  up.loop.advance(45s);
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(up.client.count(kToken) == 1);
+  up.loop.advance(6s);  // past 50 s, before 60 s
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(up.client.sent().back().header("Authorization").starts_with("Bearer T"));
+  CHECK(up.client.count(kToken) == 2);
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(up.client.sent().back().header("Authorization") == "Bearer T2");
+  CHECK(up.client.count(kToken) == 2);
+}
+
+TEST_CASE("a token's life counts from issued_at unless the clocks disagree") {
+  registry::TokenResponse response;
+  response.lifetime = 300s;
+  const WallTime now{1'700'000'000s};
+  CHECK(upstream::token_lifetime(response, now) == Duration(300s));
+  response.issued_at = 1'700'000'000 - 100;
+  CHECK(upstream::token_lifetime(response, now) == Duration(200s));
+  response.issued_at = 1'700'000'000 - 5000;
+  CHECK(upstream::token_lifetime(response, now) == Duration(300s));
+  response.issued_at = 1'700'000'000 + 5000;
+  CHECK(upstream::token_lifetime(response, now) == Duration(300s));
+  CHECK(upstream::token_renewal(300s) == Duration(270s));
+  CHECK(upstream::token_renewal(60s) == Duration(50s));
+}
+
+TEST_CASE("a cached token that is refused is dropped and asked for once more") {
+  Upstreams up;
+  up.client.reply(kBlob, challenge(kBearer));
+  up.client.reply(kBlob, ok());
+  up.client.reply(kToken, token("T1"));
+  up.client.reply(kToken, token("T2"));
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  SECTION("and taken") {
+    up.client.reply(kBlob, challenge(kBearer + ",error=\"invalid_token\""));
+    up.client.reply(kBlob, ok());
+    REQUIRE(up.fetch(up.blob("reg.example", "app")));  // the ok() that was left over
+    REQUIRE(up.fetch(up.blob("reg.example", "app")));
+    CHECK(up.client.sent().back().header("Authorization") == "Bearer T2");
+  }
+  SECTION("and refused again") {
+    up.client.reply(kBlob, challenge(kBearer));
+    REQUIRE(up.fetch(up.blob("reg.example", "app")));
+    auto answer = up.fetch(up.blob("reg.example", "app"));
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().code == Errc::denied);
+    CHECK(answer.error().message.find("no credentials are configured for reg.example") != std::string::npos);
+  }
+  CHECK(up.client.count(kToken) == 2);
+}
+
+TEST_CASE("insufficient_scope is answered by a token with that scope, once") {
+  Upstreams up;
+  up.client.reply(kBlob, challenge(kBearer));
+  up.client.reply(kBlob, challenge(R"(Bearer realm="https://auth.reg.example/token",service="a b:c",)"
+                                   R"(scope="repository:base:pull",error="insufficient_scope")"));
+  up.client.reply(kBlob, ok());
+  up.client.reply(kToken, token("T1"));
+  const std::string both =
+      "GET "
+      "https://auth.reg.example/"
+      "token?service=a%20b%3Ac&scope=repository%3Aapp%3Apull&scope=repository%3Abase%3Apull";
+  up.client.reply(both, token("T2"));
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(up.client.lines() == std::vector<std::string>{kBlob, kToken, kBlob, both, kBlob});
+}
+
+TEST_CASE("a 401 without a challenge is explained by /v2/") {
+  Upstreams up;
+  up.client.reply(kBlob, status(401));
+  up.client.reply(kBlob, ok());
+  up.client.reply(
+      "GET https://reg.example/v2/",
+      challenge(
+          R"(Bearer realm="https://auth.reg.example/token",service="a b:c",scope="registry:catalog:*")"));
+  up.client.reply(kToken, token("T1"));
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(up.client.lines() == std::vector<std::string>{kBlob, "GET https://reg.example/v2/", kToken, kBlob});
+}
+
+TEST_CASE("credentials that are refused are left alone for 30 s and until they change") {
+  Upstreams up;
+  up.configure("reg.example", up.login("me", "pw"));
+  const bool is_basic = GENERATE(true, false);
+  up.client.reply(kBlob, challenge(is_basic ? "Basic realm=x" : kBearer));
+  up.client.reply(kLoginToken, status(401));
+  auto answer = up.fetch(up.blob("reg.example", "app"));
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == Errc::denied);
+  CHECK(answer.error().message.find("configs.test.auth") != std::string::npos);
+  CHECK(answer.error().message.find("pw") == std::string::npos);
+  const auto with_credentials = [&] {
+    std::size_t count = 0;
+    for (const auto& sent : up.client.sent()) count += sent.header("Authorization") == "Basic bWU6cHc=";
+    return count;
+  };
+  CHECK(with_credentials() == 1);
+  up.loop.advance(20s);
+  REQUIRE_FALSE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(with_credentials() == 1);
+  up.loop.advance(11s);
+  REQUIRE_FALSE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(with_credentials() == 2);
+  up.configure("reg.example", up.login("me", "new"));
+  up.rules = *registry::Rules::make(up.input);
+  REQUIRE_FALSE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(up.client.sent().at(up.client.sent().size() - 1).header("Authorization") == "Basic bWU6bmV3");
+}
+
+TEST_CASE("no credentials for a Basic registry is said with its host") {
+  Upstreams up;
+  up.client.reply(kBlob, challenge("Basic realm=x"));
+  auto answer = up.fetch(up.blob("reg.example", "app"));
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == Errc::denied);
+  CHECK(answer.error().diagnosis == "no_credentials");
+  CHECK(answer.error().message.find("no credentials are configured for reg.example") != std::string::npos);
+}
+
+TEST_CASE("credentials do not go to a foreign realm unless its host is configured") {
+  Upstreams up;
+  up.configure("reg.example", up.login("me", "pw"));
+  const bool configured = GENERATE(false, true);
+  if (configured) up.configure("gitlab.other.net");
+  up.client.reply(kBlob, challenge(R"(Bearer realm="https://gitlab.other.net/jwt",service="s")"));
+  const std::string anonymous = "GET https://gitlab.other.net/jwt?service=s&scope=repository%3Aapp%3Apull";
+  up.client.reply(anonymous, token("anonymous"));
+  up.client.reply(anonymous + "&account=me", token("mine"));
+  auto answer = up.fetch(up.blob("reg.example", "app"));
+  REQUIRE_FALSE(answer);  // the registry takes neither
+  const auto& asked = up.client.sent().at(1);
+  CHECK(asked.line == (configured ? anonymous + "&account=me" : anonymous));
+  CHECK(asked.header("Authorization").empty() != configured);
+  CHECK(asked.where.policy == (configured ? net::AddressPolicy::any : net::AddressPolicy::public_only));
+  CHECK((answer.error().message.find("were not sent to its token server gitlab.other.net") !=
+         std::string::npos) != configured);
+}
+
+TEST_CASE("a realm without TLS is upgraded on the registry's own host and refused elsewhere") {
+  Upstreams up;
+  SECTION("own") {
+    up.client.reply(kBlob, challenge(R"(Bearer realm="http://reg.example/token")"));
+    up.client.reply(kBlob, ok());
+    up.client.reply("GET https://reg.example/token?scope=repository%3Aapp%3Apull", token("T"));
+    CHECK(up.fetch(up.blob("reg.example", "app")));
+  }
+  SECTION("other") {
+    up.client.reply(kBlob, challenge(R"(Bearer realm="http://auth.reg.example/token")"));
+    auto answer = up.fetch(up.blob("reg.example", "app"));
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().code == Errc::refused_by_policy);
+    CHECK(up.client.sent().size() == 1);
+  }
+}
+
+TEST_CASE("null:// means Basic") {
+  Upstreams up;
+  up.configure("reg.example", up.login("me", "pw"));
+  up.client.reply(kBlob, challenge(R"(Bearer realm="null://host:5005/v2/token",service="null")"));
+  up.client.reply(kBlob, ok());
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(up.client.sent()[1].header("Authorization") == "Basic bWU6cHc=");
+}
+
+TEST_CASE("an identity token is posted, and asked for by GET where POST is unknown") {
+  Upstreams up;
+  auto host = std::make_shared<registry::HostSettings>();
+  host->credentials.identity_token = "refresh&me";
+  up.configure("reg.example", host);
+  up.client.reply(kBlob, challenge(kBearer));
+  up.client.reply(kBlob, ok());
+  const std::string post = "POST https://auth.reg.example/token";
+  SECTION("known") { up.client.reply(post, ok(R"({"access_token":"T"})")); }
+  SECTION("unknown") {
+    up.client.reply(post, status(404));
+    up.client.reply(kToken, token("T"));
+  }
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(up.client.sent()[1].line == post);
+  CHECK(up.client.sent()[1].body ==
+        "grant_type=refresh_token&client_id=layerd&refresh_token=refresh%26me&service=a%20b%3Ac&scope="
+        "repository%3Aapp%3Apull");
+  CHECK(up.client.sent().back().header("Authorization") == "Bearer T");
+}
+
+TEST_CASE("a token server that limits us is not asked again before its time") {
+  Upstreams up;
+  up.client.reply(kBlob, challenge(kBearer));
+  up.client.reply(kToken, status(429, {{"Retry-After", "120"}}));
+  auto answer = up.fetch(up.blob("reg.example", "app"));
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().retry_after == 120s);
+  up.loop.advance(60s);
+  REQUIRE_FALSE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(up.client.count(kToken) == 1);
+}
+
+TEST_CASE("a password file is read anew when it changes") {
+  Upstreams up;
+  TempDir dir;
+  const auto path = dir / "password";
+  const auto write = [&](const std::string& text) { std::ofstream(path) << text; };
+  auto host = std::make_shared<registry::HostSettings>(*up.login("me", "unused"));
+  host->password_file = path;
+  up.configure("reg.example", host);
+  up.client.reply(kBlob, challenge("Basic realm=x"));
+  up.client.reply(kBlob, ok());
+  const auto fetch = [&] {
+    const auto result = up.begin(up.blob("reg.example", "app"));
+    for (int i = 0; i < 2000 && !result->has_value(); ++i) {
+      up.loop.run();
+      std::this_thread::sleep_for(1ms);
+      up.loop.advance(1ms);
+    }
+    return result->has_value() && result->value().ok();
+  };
+  write("pw\n");
+  REQUIRE(fetch());
+  CHECK(up.client.sent().back().header("Authorization") == "Basic bWU6cHc=");
+  write("longer\n");
+  REQUIRE(fetch());
+  CHECK(up.client.sent().back().header("Authorization") == "Basic bWU6bG9uZ2Vy");
+}
+
+TEST_CASE("hosts are related by their registrable domain") {
+  using upstream::registrable_domain;
+  CHECK(registrable_domain("auth.docker.io") == "docker.io");
+  CHECK(registrable_domain("a.b.example.co.uk") == "example.co.uk");
+  CHECK(registrable_domain("co.uk").empty());
+  CHECK(registrable_domain("localhost").empty());
+  CHECK(registrable_domain("10.0.0.1").empty());
+  CHECK(registrable_domain("::1").empty());
+}
