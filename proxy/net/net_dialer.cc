@@ -48,6 +48,9 @@ struct NetDialer::Dial final : Pending<ByteStreamPtr> {
   void secure(Result<TlsContextPtr> context);
   void shaken(Result<Ok> result);
   void late();
+  void moved_on() const {
+    if (request.progress) request.progress();
+  }
   // Calls out.
   void end(Result<ByteStreamPtr> result) {
     limit.reset();
@@ -77,6 +80,7 @@ void NetDialer::Dial::resolved(Result<std::vector<Address>> addresses) {
   for (Address& address : *addresses) address.port = request.port;
   auto allowed = owner.rules_.permitted(request, *addresses);
   if (!allowed) return end(std::move(allowed).error());
+  moved_on();
   stage = Stage::connecting;
   race = std::make_unique<ConnectRace>(owner.loop_, owner.in_turns(request.host, std::move(*allowed)),
                                        owner.settings_.next_address, owner.settings_.route);
@@ -89,6 +93,7 @@ void NetDialer::Dial::connected(Result<Connected> connection) {
     error.message = fmt::format("cannot connect to {}: {}", request.host, error.message);
     return end(std::move(error));
   }
+  moved_on();
   owner.remember(request.host, connection->peer.is_ipv6);
   plain = std::make_unique<TcpStream>(owner.loop_, owner.workers_, std::move(connection->fd),
                                       std::move(connection->peer), std::move(connection->local));
@@ -109,6 +114,7 @@ void NetDialer::Dial::secure(Result<TlsContextPtr> context) {
 
 void NetDialer::Dial::shaken(Result<Ok> result) {
   if (!result) return end(std::move(result).error());
+  moved_on();
   end(ByteStreamPtr(std::move(tls)));
 }
 

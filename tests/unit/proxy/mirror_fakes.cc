@@ -184,8 +184,7 @@ struct FakeFetcher::Call final : Pending<upstream::FetchResponse> {
 
 Ticket FakeFetcher::fetch(upstream::FetchRequest request, Done<upstream::FetchResponse> done) {
   auto call = std::make_shared<Call>(std::move(done));
-  auto reply =
-      std::make_shared<Reply>(script ? script(request) : missing_reply(request));
+  auto reply = std::make_shared<Reply>(script ? script(request) : missing_reply(request));
   for (const Duration moment : reply->progress)
     call->moves.push_back(loop_.after(moment, "fake progress", [progress = request.progress] {
       if (progress) progress();
