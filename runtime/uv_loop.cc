@@ -165,8 +165,6 @@ void UvLoop::post_remote(Callback<void()> task) {
 
 bool UvLoop::on_loop_thread() const { return std::this_thread::get_id() == thread_; }
 
-Duration UvLoop::take_worst_lag() { return std::exchange(worst_lag_, Duration::zero()); }
-
 void UvLoop::on_check(uv_check_t* handle) noexcept { static_cast<UvLoop*>(handle->data)->drain(); }
 
 void UvLoop::on_prepare(uv_prepare_t* handle) noexcept {
@@ -194,6 +192,7 @@ void UvLoop::on_lag_tick(uv_timer_t* handle) noexcept {
   const std::uint64_t now_ns = uv_hrtime();
   const Duration late(now_ns > self->lag_due_ns_ ? static_cast<std::int64_t>(now_ns - self->lag_due_ns_) : 0);
   self->worst_lag_ = std::max(self->worst_lag_, late);
+  if (++self->lag_ticks_ % 60 == 0) self->former_lag_ = std::exchange(self->worst_lag_, Duration::zero());
   self->lag_due_ns_ = now_ns + kLagTickMs * 1'000'000;
 }
 

@@ -3,6 +3,7 @@
 
 #include <uv.h>
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -40,8 +41,8 @@ class UvLoop final : public Loop {
   void post_remote(Callback<void()> task) override;
   bool on_loop_thread() const override;
 
-  // How late the loop served its last periodic tick; the longest since the last call.
-  Duration take_worst_lag();
+  // How late the loop was for its periodic tick: the longest in the last one to two minutes.
+  Duration worst_lag() const { return std::max(worst_lag_, former_lag_); }
 
  private:
   struct Timer;
@@ -67,7 +68,8 @@ class UvLoop final : public Loop {
   bool running_ = false;
   std::thread::id thread_;
   std::uint64_t lag_due_ns_ = 0;
-  Duration worst_lag_{};
+  Duration worst_lag_{}, former_lag_{};  // of this minute and of the one before
+  unsigned lag_ticks_ = 0;
 };
 
 }  // namespace layerd

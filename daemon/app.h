@@ -1,0 +1,104 @@
+// App: the composition root. Builds every part in order, wires references, reloads, drains, stops. It
+// decides nothing about pulls. Loop thread.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cache/disk_store.h"
+#include "daemon/admin_api.h"
+#include "daemon/admin_service.h"
+#include "daemon/config.h"
+#include "daemon/settings.h"
+#include "proxy/download_table.h"
+#include "proxy/http/client_pool.h"
+#include "proxy/http/server.h"
+#include "proxy/net/listener.h"
+#include "proxy/net/net_dialer.h"
+#include "proxy/net/resolver.h"
+#include "proxy/router.h"
+#include "proxy/upstream/registry_fetcher.h"
+#include "runtime/budget.h"
+#include "runtime/metrics.h"
+#include "runtime/uv_loop.h"
+#include "runtime/workers.h"
+#include "systemd/listen_fds.h"
+
+namespace layerd::daemon {
+
+// Where the running configuration came from.
+struct ConfigState {
+  std::string file;                 // as named; empty: none
+  std::string source = "defaults";  // "file", "defaults", "last_good"
+  std::vector<std::string> errors;  // of the last file that was refused; empty: all is well
+};
+
+class App {
+ public:
+  // Opens the store (blocks), binds or inherits every listener. Inherited sockets that fit no listener
+  // are closed with a warning.
+  // Errors: config (an address), overloaded (another process has the store), local_io.
+  static Result<std::unique_ptr<App>> start(UvLoop& loop, SettingsPtr settings, ConfigState state,
+                                            std::vector<systemd::InheritedSocket> sockets);
+  ~App();
+  App(const App&) = delete;
+  App& operator=(const App&) = delete;
+
+  // New settings for the next requests; running pulls keep theirs. Answers the keys whose change
+  // takes effect at the next start only.
+  std::vector<std::string> apply(SettingsPtr settings, ConfigState state);
+  // A file that was refused: the running configuration stays.
+  void refuse(std::vector<std::string> errors);
+  const ConfigState& config_state() const { return config_state_; }
+  const Settings& settings() const { return *settings_; }
+
+  // Stops listening, lets running answers go on for settings.drain, closes the store; then `done`.
+  void drain(Callback<void()> done);
+
+  std::string listening() const;  // "127.0.0.1:5151, [::1]:5151"
+  Json status() const;            // docs/status.md
+
+ private:
+  App(UvLoop& loop, SettingsPtr settings, ConfigState state);
+  Result<Ok> open_store();
+  void build_upstream();
+  void build_mirror();
+  Result<Ok> listen(std::vector<systemd::InheritedSocket> sockets);
+  Result<Ok> listen_mirror(std::vector<systemd::InheritedSocket>& sockets);
+  Result<Ok> listen_admin(std::vector<systemd::InheritedSocket>& sockets);
+  proxy::MirrorSettingsPtr mirror_settings() const;
+  upstream::FetcherSettings fetcher_settings() const;
+  proxy::SitePages pages();
+  proxy::StatusFigures figures() const;
+  std::string trouble() const;
+  void register_gauges();
+
+  UvLoop& loop_;
+  SettingsPtr settings_;
+  ConfigState config_state_;
+  const std::string instance_;
+  const TimePoint started_;
+  bool draining_ = false;
+  bool drained_ = false;
+
+  // In the order in which they stand on each other.
+  Metrics metrics_;
+  std::unique_ptr<Workers> workers_;
+  std::unique_ptr<BufferBudget> buffers_;
+  std::unique_ptr<cache::DiskStore> store_;
+  std::unique_ptr<net::Resolver> resolver_;
+  std::unique_ptr<net::TlsContexts> tls_;
+  std::unique_ptr<net::NetDialer> dialer_;
+  std::unique_ptr<http::PooledClient> client_;
+  std::unique_ptr<upstream::RegistryFetcher> fetcher_;
+  std::unique_ptr<proxy::DownloadTable> downloads_;
+  std::unique_ptr<proxy::Mirror> mirror_;
+  std::unique_ptr<AdminApi> admin_;
+  std::unique_ptr<AdminService> admin_root_, admin_guest_;
+  std::unique_ptr<http::Server> server_, admin_root_server_, admin_guest_server_;
+  std::unique_ptr<net::Listener> listener_, admin_listener_, admin_tcp_listener_;
+  Ticket draining_exchanges_, closing_store_;
+};
+
+}  // namespace layerd::daemon

@@ -1,0 +1,199 @@
+#include "daemon/serve.h"
+
+#include <fmt/core.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+
+#include "daemon/app.h"
+#include "daemon/config.h"
+#include "daemon/last_good.h"
+#include "daemon/version.h"
+#include "runtime/file.h"
+#include "runtime/signals.h"
+#include "systemd/notify.h"
+
+namespace layerd::daemon {
+namespace {
+
+std::vector<std::string> sentences(const std::vector<Problem>& problems) {
+  std::vector<std::string> lines;
+  for (const auto& problem : problems) lines.push_back(problem.str());
+  return lines;
+}
+
+void log_problems(LogLevel level, const char* event, const std::vector<std::string>& problems) {
+  for (const auto& problem : problems) LogLine(level, event).field("err", problem);
+}
+
+// Where the last good configuration lies when the file itself cannot tell: a bad file most often
+// still names its cache.path; else systemd's state folder, else the default.
+std::string state_folder_for(const std::string& config_path) {
+  std::vector<Problem> ignored;
+  if (auto text = read_file(config_path, kMostConfigBytes)) {
+    const YamlNode root = parse_yaml(config_path, *text, ignored);
+    const YamlNode* cache = root.is_map() ? root.find("cache") : nullptr;
+    const YamlNode* path = cache && cache->is_map() ? cache->find("path") : nullptr;
+    if (path && path->kind == YamlNode::Kind::scalar && !path->scalar.empty()) return path->scalar;
+    // Broken beyond parsing: the last line that reads "path: …" by itself.
+    for (std::size_t at = text->find("path:"); at != std::string::npos; at = text->find("path:", at + 1)) {
+      const std::size_t from = text->find_first_not_of(" \t\"'", at + 5),
+                        to = text->find_first_of(" \t\"',}\n", from);
+      if (from != std::string::npos && (*text)[from] == '/')
+        return text->substr(from, to == std::string::npos ? to : to - from);
+    }
+  }
+  const char* state = std::getenv("STATE_DIRECTORY");
+  return state && *state ? state : Settings{}.cache_path;
+}
+
+struct Boot {
+  SettingsPtr settings;  // null: nothing to start from
+  ConfigState state;
+  ConfigSources sources;
+};
+
+Boot load_for_boot(const std::string& config_path, bool path_given) {
+  Boot boot;
+  auto loaded = load_config(config_path, {.must_exist = path_given, .check_files = true});
+  log_problems(LogLevel::warn, "config_warning", sentences(loaded.warnings));
+  boot.state.file = config_path;
+  if (loaded.ok()) {
+    boot.settings = loaded.settings;
+    boot.state.source = loaded.sources.config_path.empty() ? "defaults" : "file";
+    boot.sources = std::move(loaded.sources);
+    return boot;
+  }
+  boot.state.errors = sentences(loaded.errors);
+  for (const auto& problem : boot.state.errors) fmt::print(stderr, "layerd: {}\n", problem);
+  auto last_good = load_last_good(state_folder_for(config_path));
+  if (!last_good || !last_good->ok()) return boot;
+  boot.settings = last_good->settings;
+  boot.state.source = "last_good";
+  LogLine(LogLevel::error, "config_refused")
+      .field("file", config_path)
+      .field("err", "the configuration is refused; starting from the last good one until it is mended");
+  return boot;
+}
+
+// No core dumps: memory holds credentials.
+void harden_process() {
+  std::signal(SIGPIPE, SIG_IGN);
+  const rlimit none{0, 0};
+  ::setrlimit(RLIMIT_CORE, &none);
+  ::prctl(PR_SET_DUMPABLE, 0);
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+    files.rlim_cur = std::min<rlim_t>(files.rlim_max, 65536);
+    ::setrlimit(RLIMIT_NOFILE, &files);
+  }
+}
+
+// The running daemon: signals, watchdog, reload.
+class Daemon {
+ public:
+  Daemon(UvLoop& loop, App& app, systemd::Notifier& notifier, std::string config_path, bool path_given)
+      : loop_(loop),
+        app_(app),
+        notifier_(notifier),
+        config_path_(std::move(config_path)),
+        path_given_(path_given),
+        terminate_(loop, SIGTERM, [this] { stop(); }),
+        interrupt_(loop, SIGINT, [this] { stop(); }),
+        hang_up_(loop, SIGHUP, [this] { reload(); }) {
+    ping();
+  }
+
+ private:
+  void stop() {
+    if (stopping_) return loop_.stop();  // the second signal does not wait
+    stopping_ = true;
+    notifier_.stopping();
+    LogLine(LogLevel::info, "stopping").field("drain", duration_text(app_.settings().drain));
+    app_.drain([this] { loop_.stop(); });
+  }
+
+  // Read and parsed on the loop: small files, and only when somebody asked for it.
+  void reload() {
+    notifier_.reloading();
+    auto loaded = load_config(config_path_, {.must_exist = path_given_, .check_files = true});
+    log_problems(LogLevel::warn, "config_warning", sentences(loaded.warnings));
+    if (!loaded.ok()) {
+      const auto errors = sentences(loaded.errors);
+      log_problems(LogLevel::error, "config_refused", errors);
+      app_.refuse(errors);
+    } else {
+      ConfigState state{config_path_, loaded.sources.config_path.empty() ? "defaults" : "file", {}};
+      if (auto saved = save_last_good(app_.settings().cache_path, loaded.sources); !saved)
+        LogLine(LogLevel::warn, "last_good").field("err", saved.error().message);
+      for (const auto& key : app_.apply(loaded.settings, std::move(state)))
+        LogLine(LogLevel::warn, "config_restart")
+            .field("key", key)
+            .field("err", "takes effect at the next start");
+      LogLine(LogLevel::info, "reloaded").field("file", config_path_);
+    }
+    notifier_.ready("serving on " + app_.listening());
+  }
+
+  void ping() {
+    const auto every = notifier_.ping_every();
+    if (!every) return;
+    notifier_.watchdog_ping();
+    pinging_ = loop_.after(*every, "watchdog", [this] { ping(); });
+  }
+
+  UvLoop& loop_;
+  App& app_;
+  systemd::Notifier& notifier_;
+  const std::string config_path_;
+  const bool path_given_;
+  bool stopping_ = false;
+  SignalWatch terminate_, interrupt_, hang_up_;
+  Ticket pinging_;
+};
+
+int run_daemon(Boot boot, const std::string& config_path, bool path_given, systemd::Notifier notifier,
+               std::vector<systemd::InheritedSocket> sockets) {
+  UvLoop loop;
+  auto app = App::start(loop, boot.settings, boot.state, std::move(sockets));
+  if (!app) {
+    log::stop();
+    fmt::print(stderr, "layerd: {}\n", app.error().message);
+    return app.error().code == Errc::config ? 2 : 1;
+  }
+  if (boot.state.errors.empty())
+    if (auto saved = save_last_good(boot.settings->cache_path, boot.sources); !saved)
+      LogLine(LogLevel::warn, "last_good").field("err", saved.error().message);
+  {
+    Daemon daemon(loop, **app, notifier, config_path, path_given);
+    LogLine(LogLevel::info, "serving").field("version", kVersion).field("listen", (*app)->listening());
+    notifier.ready("serving on " + (*app)->listening());
+    loop.run();
+  }
+  app->reset();
+  loop.close();
+  LogLine(LogLevel::info, "stopped");
+  log::stop();
+  return 0;
+}
+
+}  // namespace
+
+int serve_command(const std::string& config_path, bool path_given) {
+  harden_process();
+  auto notifier = systemd::Notifier::from_environment();
+  auto sockets = systemd::inherited_sockets();
+  if (!sockets) {
+    fmt::print(stderr, "layerd: {}\n", sockets.error().message);
+    return 1;
+  }
+  Boot boot = load_for_boot(config_path, path_given);
+  if (!boot.settings) return 2;
+  log::start(boot.settings->log_level, boot.settings->log_format);
+  return run_daemon(std::move(boot), config_path, path_given, std::move(notifier), std::move(*sockets));
+}
+
+}  // namespace layerd::daemon
