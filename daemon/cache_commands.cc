@@ -53,8 +53,8 @@ struct TagName {
 
 std::optional<TagName> tag_of(const std::string& image) {
   auto reference = registry::parse_image_name(image);
-  if (!reference || !reference->digest.empty()) return std::nullopt;
-  return TagName{reference->domain + "/" + reference->repository,
+  if (!reference || reference->digest) return std::nullopt;
+  return TagName{reference->registry + "/" + reference->repository,
                  reference->tag.empty() ? "latest" : reference->tag};
 }
 
