@@ -10,7 +10,11 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 build=${2:-$root/build/fuzz}
 
 cd "$root"
-cmake --preset fuzz -B "$build" >/dev/null
+# Debian's clang-14 package brings no plain "clang".
+clang=$(command -v clang || command -v clang-14 || command -v clang-18 || command -v clang-19 || true)
+[ -n "$clang" ] || { echo "fuzz: clang is missing; apt-get install clang" >&2; exit 2; }
+clangxx=$(echo "$clang" | sed 's|/clang\([^/]*\)$|/clang++\1|')
+cmake --preset fuzz -B "$build" -DCMAKE_C_COMPILER="$clang" -DCMAKE_CXX_COMPILER="$clangxx" >/dev/null
 cmake --build "$build" --target fuzz_targets -- ${FUZZ_BUILD_FLAGS:-}
 
 count=0

@@ -69,6 +69,8 @@ Result<std::vector<std::string>> components_of(std::string_view path) {
     auto decoded = percent_decode(raw);
     if (!decoded) return bad_name("the path is not percent-encoded correctly");
     if (decoded->empty()) return bad_name("the path has an empty component");
+    // An encoded slash must not become a separator after the path has been taken apart.
+    if (decoded->find('/') != std::string::npos) return bad_name("the path has an encoded slash");
     if (*decoded == "." || *decoded == "..") return bad_name("the path has a component of dots only");
     components.push_back(std::move(*decoded));
   }
