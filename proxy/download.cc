@@ -161,7 +161,7 @@ void Download::on_size(Result<upstream::FetchResponse> answer, const registry::T
   if (answer && answer->total) {
     confirm(*answer->total, places_.find(target, answer->endpoint));
   } else if (body_end_) {
-    confirm(*body_end_, places_.find(target, 0));
+    confirm_body_end(places_.find(target, 0));
   }
   fill();
 }
@@ -176,6 +176,11 @@ void Download::confirm(ByteCount size, std::size_t place) {
   if (partial_->present().total() == 0) resumed_ = false;
   for (DownloadFollower* follower : followers_) follower->size_confirmed(size);
   wake_followers();
+}
+
+void Download::confirm_body_end(std::size_t place) {
+  size_is_guess_ = true;
+  confirm(*body_end_, place);
 }
 
 void Download::verify() {
@@ -220,6 +225,7 @@ void Download::start_over(Error why) {
     return fail(std::move(why));
   places_.forget_contributions();
   size_.reset();
+  size_is_guess_ = false;
   body_end_.reset();
   verified_ = false;
   resumed_ = false;

@@ -80,6 +80,9 @@ class Download final : public std::enable_shared_from_this<Download>, public Seg
   const Error& error() const { return error_; }
   // Confirmed by a source in this run; nothing while unknown.
   std::optional<ByteCount> size() const { return size_; }
+  // May it be told to clients? An empty body is complete with its head, and the end of a body without
+  // a length may be a cut: both wait for the digest.
+  bool may_tell_size() const { return size_ && (verified_ || (*size_ > 0 && !size_is_guess_)); }
   bool is_verified() const { return verified_; }
   // Since when nothing has come from anywhere; nothing while bytes flow.
   std::optional<TimePoint> trouble_since() const { return trouble_since_; }
@@ -104,6 +107,7 @@ class Download final : public std::enable_shared_from_this<Download>, public Seg
   void ask_size(const upstream::FetchRequest& request);
   void on_size(Result<upstream::FetchResponse> answer, const registry::Target& target);
   void confirm(ByteCount size, std::size_t place);
+  void confirm_body_end(std::size_t place);
   void verify();
   void on_verified(Result<Ok> right);
   void on_committed(Result<cache::StoredBlobPtr> stored);
@@ -155,6 +159,7 @@ class Download final : public std::enable_shared_from_this<Download>, public Seg
   cache::StoredBlobPtr stored_;
   std::optional<ByteCount> size_;
   std::size_t size_place_ = 0;          // which place said so
+  bool size_is_guess_ = false;          // it is where a body without a length ended
   std::optional<std::size_t> dissent_;  // the place that named another size
   bool verified_ = false;
   bool resumed_ = false;  // bytes of a former download are part of this attempt

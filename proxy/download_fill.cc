@@ -161,7 +161,7 @@ void Download::ended(Segment& segment, Result<Ok> how) {
   if (!how) return segment_failed(std::move(gone), how.error());
   if (!size_ && !at_stop) {  // a body without a length: its end may be the blob's, unless a HEAD knows better
     body_end_ = gone->position();
-    if (!sizing_) confirm(*body_end_, gone->place.value_or(0));
+    if (!sizing_) confirm_body_end(gone->place.value_or(0));
     return fill();
   }
   if (!at_stop) {

@@ -116,11 +116,8 @@ void DownloadFollower::advance(Size& size) {
         [this, waiting = &size](Result<ByteCount> result) { finish(waiting, std::move(result)); });
     return;
   }
-  const auto known = download_->size();
-  if (!known || download_->trouble_since()) return;
-  // An empty body is complete with its head: it waits for the digest as any other end does.
-  if (*known == 0 && !download_->is_verified()) return;
-  answer_soon(size, *known);
+  if (!download_->may_tell_size() || download_->trouble_since()) return;
+  answer_soon(size, *download_->size());
 }
 
 void DownloadFollower::advance(Read& read) {

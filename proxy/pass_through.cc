@@ -73,7 +73,10 @@ void PassThrough::step() {
   if (!needs_digest()) return stream_from(offset);
   const bool on_disk = partial_ && partial_->present().run_end(offset) > offset;
   const bool in_buffer = offset >= buffer_first_ && offset < buffer_first_ + buffer_.size();
-  if (hasher_ && offset < hashed_ && !on_disk && !in_buffer) hasher_.reset();  // a reader who went back
+  if (hasher_ && offset < hashed_ && !on_disk && !in_buffer) {  // a reader who went back
+    if (++restarts_ > parts_.settings.start_overs) return fail(places_.worst());
+    hasher_.reset();
+  }
   if (!hasher_) return prepare_hash();
   stream_from(hashed_);
 }
@@ -129,7 +132,7 @@ void PassThrough::stream_from(ByteCount start) {
 
 void PassThrough::open(ByteCount start) {
   body_.reset();
-  buffer_.clear();
+  if (buffer_first_ + buffer_.size() != start) buffer_.clear();  // what is held back stays in hand
   const TimePoint now = parts_.loop.now();
   if (!trouble_since_) trouble_since_ = now;
   const Deadline until{*trouble_since_ + parts_.settings.connect};

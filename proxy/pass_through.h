@@ -61,6 +61,7 @@ class PassThrough {
 
   std::optional<Hasher> hasher_;  // of [0, hashed_)
   ByteCount hashed_ = 0;
+  unsigned restarts_ = 0;  // how often the hash was begun anew
   bool verified_ = false;
 
   std::string buffer_;  // bytes from buffer_first_ on, taken in and not yet read

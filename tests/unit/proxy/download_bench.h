@@ -30,7 +30,7 @@ class ReadingClient {
  public:
   ReadingClient(Loop& loop, proxy::Joined joined, ByteRange range = {0, ~ByteCount{0}})
       : loop_(loop), started(joined.started), source_(std::move(joined.source)), range_(range) {
-    pending_ = source_->size([this](Result<ByteCount> size) { on_size(std::move(size)); });
+    pending_ = source_->size([this](Result<ByteCount> told) { on_size(std::move(told)); });
   }
   bool done() const { return finished || error; }
   void leave() {

@@ -213,6 +213,8 @@ TEST_CASE("a client that leaves stops nothing others need") {
 // Red without the linger in DownloadTable::deserted.
 TEST_CASE("the last one leaving and coming back soon finds the download running") {
   DownloadBench bench(100_MiB);
+  bench.settings.segments = 1;
+  bench.start();
   bench.fetcher.at("a").chunk_after = 20ms;
   auto& first = bench.join();
   bench.loop.advance(1s);
@@ -230,6 +232,8 @@ TEST_CASE("the last one leaving and coming back soon finds the download running"
 // Red if keep() never lets go, or if is_nearly_finished() says yes to everything.
 TEST_CASE("a download nobody follows stops after the linger when much is missing") {
   DownloadBench bench(100_MiB);
+  bench.settings.segments = 1;
+  bench.start();
   bench.fetcher.at("a").chunk_after = 20ms;
   bench.join();
   bench.loop.advance(1s);

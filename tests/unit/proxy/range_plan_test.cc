@@ -43,7 +43,7 @@ TEST_CASE("the first unclaimed stretch is neither present nor on its way") {
 
 // Red if unit_from_end takes from the front, or all of the rest.
 TEST_CASE("a further stream takes the end of what the longest segment would bring") {
-  const auto unit = unit_from_end(picture_of(64_MiB, {}, {{4_MiB, 64_MiB}}), 2);
+  const auto unit = unit_from_end(picture_of(64_MiB, {{0, 4_MiB}}, {{4_MiB, 64_MiB}}), 2);
   REQUIRE(unit);
   CHECK(unit->end == 64_MiB);
   CHECK(unit->first >= 32_MiB);

@@ -1,0 +1,269 @@
+// Every fault an upstream can have, each with one client, with many, and with ranges: right bytes or a cleanly
+// broken body, never a complete wrong one, never a wrong byte kept. And the disk that takes no more.
+#include <functional>
+
+#include "tests/support/catch.h"
+#include "tests/unit/proxy/download_bench.h"
+
+using namespace layerd;
+using namespace layerd::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct Fault {
+  const char* name;
+  std::function<void(Script&)> make;
+  bool alone_served;   // with this endpoint alone every client gets the blob
+};
+
+void flip(Script& script) { script.content[script.content.size() / 2] ^= 1; }
+
+// What each row shows is gone when the named line is taken out.
+const std::vector<Fault>& faults() {
+  static const std::vector<Fault> all = {
+      // Segment::pump waiting for more chunks
+      {"drip", [](Script& s) { s.chunk = 16_KiB, s.chunk_after = 100ms; }, true},
+      // Download::start_fill after segment_failed
+      {"cut again and again", [](Script& s) { s.cut_after = 200_KiB; }, true},
+      // the same, and settings.tries: cut at once, twice
+      {"cut before the first byte", [](Script& s) { s.cut_after = 0, s.cuts = 2; }, true},
+      // DownloadPlaces::failed counting up to settings.tries
+      {"never a byte", [](Script& s) { s.cut_after = 0; }, false},
+      // Segment::reads_through_ and the loop over gaps in Download::deliver
+      {"range ignored after a cut", [](Script& s) { s.ranges = false, s.cut_after = 300_KiB, s.cuts = 1; }, true},
+      // Download::ask_size
+      {"no length on GET", [](Script& s) { s.length = false; }, true},
+      // body_end_ in Download::ended
+      {"no length anywhere", [](Script& s) { s.length = s.head_length = false; }, true},
+      // body_end_ against the HEAD's word
+      {"no length and cut", [](Script& s) { s.length = false, s.cut_after = 400_KiB, s.cuts = 1; }, true},
+      // Download::verify
+      {"no length anywhere and cut", [](Script& s) { s.length = s.head_length = false, s.cut_after = 400_KiB; }, false},
+      // held_from() and verify
+      {"names too short a length", [](Script& s) { s.claims = 600_KiB; }, false},
+      // truncated in Download::ended
+      {"names too long a length", [](Script& s) { s.claims = 2_MiB; }, false},
+      // on_verified -> start_over
+      {"wrong bytes", flip, false},
+      // watch_stalls
+      {"stalls once", [](Script& s) { s.stall_after = 300_KiB, s.stalls = 1; }, true},
+      // DownloadPlaces::failed: not_before by Retry-After
+      {"429 with Retry-After after a cut",
+       [](Script& s) {
+         s.cut_after = 300_KiB, s.cuts = 1;
+         s.error = Error{Errc::overloaded, "a: 429 Too Many Requests", 0, 429, {}, std::chrono::seconds(3)};
+         s.errors = 0;
+       },
+       true},
+      {"404", [](Script& s) { s.error = Error{Errc::not_found, "a has no such blob", 0, 404}; }, false},
+      {"denied", [](Script& s) { s.error = Error{Errc::denied, "a refused", 0, 401}; }, false},
+      {"503", [](Script& s) { s.error = Error{Errc::upstream_status, "a: 503", 0, 503}; }, false},
+      {"HTML with 200", [](Script& s) { s.error = Error{Errc::upstream_protocol, "a is not a registry"}; }, false},
+      {"no answer at all", [](Script& s) { s.never_answers = true; }, false},
+  };
+  return all;
+}
+
+// Never a complete wrong body, never a wrong byte kept: whatever happened.
+void check_clean(DownloadBench& bench) {
+  for (const auto& client : bench.clients) {
+    CHECK(client.done());
+    if (client.size && client.finished) CHECK(*client.size == bench.content.size());
+  }
+  if (const std::string* kept = bench.store.committed(bench.digest)) CHECK(*kept == bench.content);
+  CHECK(bench.fetcher.bodies_open() == 0);
+  CHECK(bench.budget.in_use() == 0);
+}
+
+}  // namespace
+
+TEST_CASE("each fault with one client: the blob, or an error that breaks the body off") {
+  for (const Fault& fault : faults()) {
+    DYNAMIC_SECTION(fault.name) {
+      DownloadBench bench;
+      fault.make(bench.fetcher.at("a"));
+      auto& client = bench.join();
+      REQUIRE(bench.run());
+      check_clean(bench);
+      CHECK(client.finished == fault.alone_served);
+      if (client.finished) CHECK(client.body == bench.content);
+    }
+  }
+}
+
+TEST_CASE("each fault with many clients and ranges: the same") {
+  for (const Fault& fault : faults()) {
+    DYNAMIC_SECTION(fault.name) {
+      DownloadBench bench;
+      fault.make(bench.fetcher.at("a"));
+      for (int i = 0; i < 6; ++i) bench.join();
+      bench.join({700_KiB, ~ByteCount{0}});
+      bench.join({100_KiB, 200_KiB});
+      bench.join({bench.content.size() - 10, ~ByteCount{0}});
+      REQUIRE(bench.run());
+      check_clean(bench);
+      std::size_t i = 0;
+      for (const auto& client : bench.clients) {
+        const ByteCount first = i == 6 ? 700_KiB : i == 7 ? 100_KiB : i == 8 ? bench.content.size() - 10 : 0;
+        const ByteCount end = i == 7 ? 200_KiB : bench.content.size();
+        // A range that ends before the end goes out unverified; any other finished body is right.
+        if (client.finished && (fault.alone_served || i != 7)) {
+          CHECK(client.body == bench.content.substr(first, end - first));
+        }
+        if (fault.alone_served) CHECK(client.finished);
+        ++i;
+      }
+    }
+  }
+}
+
+// Red without failover in connect (fetcher) and choose(): the second endpoint has the blob.
+TEST_CASE("each fault with a good second endpoint ends with the blob kept") {
+  for (const Fault& fault : faults()) {
+    DYNAMIC_SECTION(fault.name) {
+      if (std::string(fault.name) == "no answer at all") continue;  // the fetcher's own deadlines are its business
+      DownloadBench bench;
+      fault.make(bench.fetcher.at("a"));
+      bench.join(target_at({"a", "b"}));
+      REQUIRE(bench.run());
+      // Who was served wrong bytes broke off; the next attempt is right.
+      auto& next = bench.join(target_at({"b"}));
+      REQUIRE(bench.run());
+      check_clean(bench);
+      CHECK(next.body == bench.content);
+      CHECK(bench.store.committed(bench.digest));
+    }
+  }
+}
+
+// Red without attempt_failed()'s has_read_: who read nothing goes on waiting, who read wrong bytes fails.
+TEST_CASE("after wrong bytes only those who were served some fail") {
+  DownloadBench bench;
+  flip(bench.fetcher.at("a"));
+  auto& served = bench.join(target_at({"a", "b"}));
+  auto& waiting = bench.join(target_at({"a", "b"}), {bench.content.size() - 100, ~ByteCount{0}});
+  REQUIRE(bench.run());
+  REQUIRE(served.error);
+  CHECK(served.error->code == Errc::digest_mismatch);
+  CHECK(waiting.body == bench.content.substr(bench.content.size() - 100));
+  CHECK(*bench.store.committed(bench.digest) == bench.content);
+  CHECK(bench.store.mismatches == 1);
+}
+
+// Red without size_disagrees()/give_up_waiting().
+TEST_CASE("an endpoint that lied about the size is found out by the next") {
+  DownloadBench bench;
+  bench.fetcher.at("a").claims = 2_MiB;
+  auto& first = bench.join(target_at({"a", "b"}));
+  REQUIRE(bench.run());
+  CHECK(first.error);
+  auto& second = bench.join(target_at({"b"}));
+  REQUIRE(bench.run());
+  CHECK(second.body == bench.content);
+}
+
+// Red without limit_patience() and patience_for(): the client would wait 20 s and not ask its next host.
+TEST_CASE("after a broken body the one that comes back gets an error within 5 s") {
+  DownloadBench bench;
+  bench.fetcher.at("a").cut_after = 300_KiB;
+  bench.fetcher.at("a").cuts = 1;
+  bench.fetcher.at("a").chunk_after = 10ms;
+  auto& first = bench.join();
+  bench.loop.advance(30ms);
+  bench.fetcher.at("a").never_answers = true;
+  bench.loop.advance(200ms);
+  auto& back = bench.join({300_KiB, ~ByteCount{0}});
+  const TimePoint since = bench.loop.now();
+  while (!back.done()) bench.loop.advance(10ms);
+  CHECK(back.error);
+  CHECK(bench.loop.now() - since <= 5100ms);
+  REQUIRE(bench.run());
+  CHECK(first.error);
+  auto& again = bench.join({300_KiB, ~ByteCount{0}});
+  const TimePoint then = bench.loop.now();
+  while (!again.done()) bench.loop.advance(10ms);
+  CHECK(bench.loop.now() - then <= 5200ms);
+}
+
+// Red without the drip rule in watch_stalls().
+TEST_CASE("an endpoint that drips is left for another") {
+  DownloadBench bench;
+  bench.fetcher.at("a").chunk = 100;
+  bench.fetcher.at("a").chunk_after = 500ms;
+  auto& client = bench.join(target_at({"a", "b"}));
+  REQUIRE(bench.run(60s));
+  CHECK(client.body == bench.content);
+}
+
+// Red without reserve() before growth, and without pass_through().
+TEST_CASE("a full disk at the start: each client is passed through, right to the byte") {
+  for (const bool begins : {true, false}) {
+    DownloadBench bench;
+    bench.store.room = 0;
+    bench.store.begin_fails = !begins;
+    auto& one = bench.join();
+    auto& two = bench.join();
+    auto& range = bench.join({100_KiB, 200_KiB});
+    REQUIRE(bench.run());
+    CHECK(one.body == bench.content);
+    CHECK(two.body == bench.content);
+    CHECK(range.body == bench.content.substr(100_KiB, 100_KiB));
+    CHECK(bench.metrics.total("layerd_pass_through_total") == 3);
+    CHECK(bench.store.committed(bench.digest) == nullptr);
+    CHECK(bench.fetcher.bytes_out() < 3 * bench.content.size());
+  }
+}
+
+// Red if PassThrough::take_in does not hash, or end_for() does not hold the tail.
+TEST_CASE("a wrong body is never finished while the disk is full") {
+  DownloadBench bench;
+  bench.store.room = 0;
+  flip(bench.fetcher.at("a"));
+  auto& client = bench.join();
+  auto& tail = bench.join({bench.content.size() - 10, ~ByteCount{0}});
+  REQUIRE(bench.run());
+  REQUIRE(client.error);
+  CHECK(client.error->code == Errc::digest_mismatch);
+  CHECK(client.body.size() == bench.content.size() - 64_KiB);
+  CHECK(tail.error);
+}
+
+// Red if pass_through() in the middle does not go on at each follower's own offset.
+TEST_CASE("a disk that fills up in the middle breaks no body") {
+  for (const bool by_write : {true, false}) {
+    DownloadBench bench(4_MiB);
+    bench.settings.reserve_step = 1_MiB;
+    bench.start();
+    if (by_write) bench.store.write_fails_from = 2_MiB;
+    if (!by_write) bench.store.room = 2_MiB;
+    bench.fetcher.at("a").chunk_after = 5ms;
+    auto& one = bench.join();
+    auto& slow = bench.join();
+    slow.pace = 50ms;
+    REQUIRE(bench.run());
+    CHECK(one.body == bench.content);
+    CHECK(slow.body == bench.content);
+    CHECK(bench.metrics.total("layerd_pass_through_total") == 2);
+  }
+}
+
+// Red if on_committed() fails followers instead of letting them go on.
+TEST_CASE("a commit that fails breaks no body") {
+  DownloadBench bench;
+  bench.store.commit_fails = true;
+  auto& slow = bench.join();
+  slow.pace = 50ms;
+  REQUIRE(bench.run());
+  CHECK(slow.body == bench.content);
+}
+
+// Red if broke() in PassThrough does not open again at pos.
+TEST_CASE("a body that breaks off while the disk is full is gone on with") {
+  DownloadBench bench;
+  bench.store.room = 0;
+  bench.fetcher.at("a").cut_after = 300_KiB;
+  auto& client = bench.join();
+  REQUIRE(bench.run());
+  CHECK(client.body == bench.content);
+}
