@@ -12,7 +12,7 @@ using std::chrono::seconds;
 constexpr Duration kWindow = milliseconds(500);
 constexpr Duration kOpenWithin = seconds(5);  // more streams than came by then are not to be had
 constexpr Duration kTryFor = seconds(2);      // slow start needs a while to show the gain
-constexpr ByteCount kShown = 4_MiB;           // a stream's rate is known after this many bytes
+constexpr ByteCount kShown = 2_MiB;           // a stream's rate is known after this many bytes
 constexpr double kGain = 1.25;
 
 double seconds_of(Duration duration) { return std::chrono::duration<double>(duration).count(); }

@@ -33,6 +33,7 @@ class ReadingClient {
     pending_ = source_->size([this](Result<ByteCount> told) { on_size(std::move(told)); });
   }
   bool done() const { return finished || error; }
+  bool reached_end() const { return size && range_.end == *size; }
   void leave() {
     pending_.reset();
     pause_.reset();
@@ -58,6 +59,7 @@ class ReadingClient {
     size = *result;
     sized_at = loop_.now();
     range_.end = std::min(range_.end, *size);
+    if (range_.first > 0 && range_.first >= range_.end) return fail({Errc::range_unsatisfiable, "416"});
     if (range_.first < range_.end) source_->want(range_);
     next();
   }

@@ -1,5 +1,5 @@
-// Every fault an upstream can have, each with one client, with many, and with ranges: right bytes or a cleanly
-// broken body, never a complete wrong one, never a wrong byte kept. And the disk that takes no more.
+// Every fault an upstream can have, each with one client, with many, and with ranges: right bytes or a
+// cleanly broken body, never a complete wrong one, never a wrong byte kept. And the disk that takes no more.
 #include <functional>
 
 #include "tests/support/catch.h"
@@ -14,7 +14,7 @@ namespace {
 struct Fault {
   const char* name;
   std::function<void(Script&)> make;
-  bool alone_served;   // with this endpoint alone every client gets the blob
+  bool alone_served;  // with this endpoint alone every client gets the blob
 };
 
 void flip(Script& script) { script.content[script.content.size() / 2] ^= 1; }
@@ -31,7 +31,8 @@ const std::vector<Fault>& faults() {
       // DownloadPlaces::failed counting up to settings.tries
       {"never a byte", [](Script& s) { s.cut_after = 0; }, false},
       // Segment::reads_through_ and the loop over gaps in Download::deliver
-      {"range ignored after a cut", [](Script& s) { s.ranges = false, s.cut_after = 300_KiB, s.cuts = 1; }, true},
+      {"range ignored after a cut", [](Script& s) { s.ranges = false, s.cut_after = 300_KiB, s.cuts = 1; },
+       true},
       // Download::ask_size
       {"no length on GET", [](Script& s) { s.length = false; }, true},
       // body_end_ in Download::ended
@@ -39,7 +40,8 @@ const std::vector<Fault>& faults() {
       // body_end_ against the HEAD's word
       {"no length and cut", [](Script& s) { s.length = false, s.cut_after = 400_KiB, s.cuts = 1; }, true},
       // Download::verify
-      {"no length anywhere and cut", [](Script& s) { s.length = s.head_length = false, s.cut_after = 400_KiB; }, false},
+      {"no length anywhere and cut",
+       [](Script& s) { s.length = s.head_length = false, s.cut_after = 400_KiB; }, false},
       // held_from() and verify
       {"names too short a length", [](Script& s) { s.claims = 600_KiB; }, false},
       // truncated in Download::ended
@@ -56,10 +58,26 @@ const std::vector<Fault>& faults() {
          s.errors = 0;
        },
        true},
-      {"404", [](Script& s) { s.error = Error{Errc::not_found, "a has no such blob", 0, 404}; }, false},
-      {"denied", [](Script& s) { s.error = Error{Errc::denied, "a refused", 0, 401}; }, false},
-      {"503", [](Script& s) { s.error = Error{Errc::upstream_status, "a: 503", 0, 503}; }, false},
-      {"HTML with 200", [](Script& s) { s.error = Error{Errc::upstream_protocol, "a is not a registry"}; }, false},
+      {"404",
+       [](Script& s) {
+         s.error = Error{Errc::not_found, "a has no such blob", 0, 404};
+       },
+       false},
+      {"denied",
+       [](Script& s) {
+         s.error = Error{Errc::denied, "a refused", 0, 401};
+       },
+       false},
+      {"503",
+       [](Script& s) {
+         s.error = Error{Errc::upstream_status, "a: 503", 0, 503};
+       },
+       false},
+      {"HTML with 200",
+       [](Script& s) {
+         s.error = Error{Errc::upstream_protocol, "a is not a registry"};
+       },
+       false},
       {"no answer at all", [](Script& s) { s.never_answers = true; }, false},
   };
   return all;
@@ -69,9 +87,10 @@ const std::vector<Fault>& faults() {
 void check_clean(DownloadBench& bench) {
   for (const auto& client : bench.clients) {
     CHECK(client.done());
-    if (client.size && client.finished) CHECK(*client.size == bench.content.size());
+    // Who finished a body with the blob's end in it was told the right size.
+    if (client.finished && client.reached_end()) CHECK(*client.size == bench.content.size());
   }
-  if (const std::string* kept = bench.store.committed(bench.digest)) CHECK(*kept == bench.content);
+  if (const std::string* kept = bench.store.committed(bench.digest)) CHECK((*kept == bench.content));
   CHECK(bench.fetcher.bodies_open() == 0);
   CHECK(bench.budget.in_use() == 0);
 }
@@ -87,7 +106,7 @@ TEST_CASE("each fault with one client: the blob, or an error that breaks the bod
       REQUIRE(bench.run());
       check_clean(bench);
       CHECK(client.finished == fault.alone_served);
-      if (client.finished) CHECK(client.body == bench.content);
+      if (client.finished) CHECK((client.body == bench.content));
     }
   }
 }
@@ -109,7 +128,7 @@ TEST_CASE("each fault with many clients and ranges: the same") {
         const ByteCount end = i == 7 ? 200_KiB : bench.content.size();
         // A range that ends before the end goes out unverified; any other finished body is right.
         if (client.finished && (fault.alone_served || i != 7)) {
-          CHECK(client.body == bench.content.substr(first, end - first));
+          CHECK((client.body == bench.content.substr(first, end - first)));
         }
         if (fault.alone_served) CHECK(client.finished);
         ++i;
@@ -122,7 +141,8 @@ TEST_CASE("each fault with many clients and ranges: the same") {
 TEST_CASE("each fault with a good second endpoint ends with the blob kept") {
   for (const Fault& fault : faults()) {
     DYNAMIC_SECTION(fault.name) {
-      if (std::string(fault.name) == "no answer at all") continue;  // the fetcher's own deadlines are its business
+      if (std::string(fault.name) == "no answer at all")
+        continue;  // the fetcher's own deadlines are its business
       DownloadBench bench;
       fault.make(bench.fetcher.at("a"));
       bench.join(target_at({"a", "b"}));
@@ -131,7 +151,7 @@ TEST_CASE("each fault with a good second endpoint ends with the blob kept") {
       auto& next = bench.join(target_at({"b"}));
       REQUIRE(bench.run());
       check_clean(bench);
-      CHECK(next.body == bench.content);
+      CHECK((next.body == bench.content));
       CHECK(bench.store.committed(bench.digest));
     }
   }
@@ -146,8 +166,8 @@ TEST_CASE("after wrong bytes only those who were served some fail") {
   REQUIRE(bench.run());
   REQUIRE(served.error);
   CHECK(served.error->code == Errc::digest_mismatch);
-  CHECK(waiting.body == bench.content.substr(bench.content.size() - 100));
-  CHECK(*bench.store.committed(bench.digest) == bench.content);
+  CHECK((waiting.body == bench.content.substr(bench.content.size() - 100)));
+  CHECK((*bench.store.committed(bench.digest) == bench.content));
   CHECK(bench.store.mismatches == 1);
 }
 
@@ -160,7 +180,7 @@ TEST_CASE("an endpoint that lied about the size is found out by the next") {
   CHECK(first.error);
   auto& second = bench.join(target_at({"b"}));
   REQUIRE(bench.run());
-  CHECK(second.body == bench.content);
+  CHECK((second.body == bench.content));
 }
 
 // Red without limit_patience() and patience_for(): the client would wait 20 s and not ask its next host.
@@ -193,7 +213,7 @@ TEST_CASE("an endpoint that drips is left for another") {
   bench.fetcher.at("a").chunk_after = 500ms;
   auto& client = bench.join(target_at({"a", "b"}));
   REQUIRE(bench.run(60s));
-  CHECK(client.body == bench.content);
+  CHECK((client.body == bench.content));
 }
 
 // Red without reserve() before growth, and without pass_through().
@@ -206,9 +226,9 @@ TEST_CASE("a full disk at the start: each client is passed through, right to the
     auto& two = bench.join();
     auto& range = bench.join({100_KiB, 200_KiB});
     REQUIRE(bench.run());
-    CHECK(one.body == bench.content);
-    CHECK(two.body == bench.content);
-    CHECK(range.body == bench.content.substr(100_KiB, 100_KiB));
+    CHECK((one.body == bench.content));
+    CHECK((two.body == bench.content));
+    CHECK((range.body == bench.content.substr(100_KiB, 100_KiB)));
     CHECK(bench.metrics.total("layerd_pass_through_total") == 3);
     CHECK(bench.store.committed(bench.digest) == nullptr);
     CHECK(bench.fetcher.bytes_out() < 3 * bench.content.size());
@@ -242,8 +262,8 @@ TEST_CASE("a disk that fills up in the middle breaks no body") {
     auto& slow = bench.join();
     slow.pace = 50ms;
     REQUIRE(bench.run());
-    CHECK(one.body == bench.content);
-    CHECK(slow.body == bench.content);
+    CHECK((one.body == bench.content));
+    CHECK((slow.body == bench.content));
     CHECK(bench.metrics.total("layerd_pass_through_total") == 2);
   }
 }
@@ -255,7 +275,7 @@ TEST_CASE("a commit that fails breaks no body") {
   auto& slow = bench.join();
   slow.pace = 50ms;
   REQUIRE(bench.run());
-  CHECK(slow.body == bench.content);
+  CHECK((slow.body == bench.content));
 }
 
 // Red if broke() in PassThrough does not open again at pos.
@@ -265,5 +285,5 @@ TEST_CASE("a body that breaks off while the disk is full is gone on with") {
   bench.fetcher.at("a").cut_after = 300_KiB;
   auto& client = bench.join();
   REQUIRE(bench.run());
-  CHECK(client.body == bench.content);
+  CHECK((client.body == bench.content));
 }

@@ -17,7 +17,7 @@ TEST_CASE("an upstream that throttles each connection gives at least 3 x one con
   REQUIRE(bench.run());
   const double alone = static_cast<double>(bench.content.size()) / (64 * 1024) * 0.016;
   const double took = std::chrono::duration<double>(bench.loop.now() - since).count();
-  CHECK(client.body == bench.content);
+  CHECK((client.body == bench.content));
   CHECK(alone / took >= 3.0);
   CHECK(bench.fetcher.most_bodies_open() <= 6);
   CHECK(bench.fetcher.bytes_out() <= bench.content.size() * 102 / 100);
@@ -44,9 +44,9 @@ TEST_CASE("a reader far ahead of a slow download is served soon, and no byte com
   auto& far = bench.join({60_MiB, 61_MiB});
   bench.loop.advance(3s);
   CHECK(far.finished);
-  CHECK(far.body == bench.content.substr(60_MiB, 1_MiB));
+  CHECK((far.body == bench.content.substr(60_MiB, 1_MiB)));
   REQUIRE(bench.run(10min));
-  CHECK(whole.body == bench.content);
+  CHECK((whole.body == bench.content));
   CHECK(bench.fetcher.bytes_out() <= bench.content.size() * 102 / 100);
 }
 
@@ -78,6 +78,6 @@ TEST_CASE("a client of open-ended ranges that hangs up on each costs one copy") 
       return true;
     });
   }
-  CHECK(body == bench.content);
+  CHECK((body == bench.content));
   CHECK(bench.fetcher.bytes_out() <= bench.content.size() * 102 / 100);
 }

@@ -11,9 +11,9 @@ TEST_CASE("a blob is downloaded, served, and kept") {
   DownloadBench bench;
   auto& client = bench.join();
   REQUIRE(bench.run());
-  CHECK(client.body == bench.content);
+  CHECK((client.body == bench.content));
   REQUIRE(bench.store.committed(bench.digest));
-  CHECK(*bench.store.committed(bench.digest) == bench.content);
+  CHECK((*bench.store.committed(bench.digest) == bench.content));
   CHECK(bench.fetcher.bytes_out() == bench.content.size());
   CHECK(bench.table->running() == 0);
   CHECK(bench.metrics.total("layerd_downloads_running") == 0);
@@ -31,7 +31,7 @@ TEST_CASE("24 clients of one blob cost one trip") {
   REQUIRE(bench.run());
   unsigned started = 0;
   for (auto& client : bench.clients) {
-    CHECK(client.body == bench.content);
+    CHECK((client.body == bench.content));
     started += client.started ? 1 : 0;
   }
   CHECK(started == 1);
@@ -89,7 +89,7 @@ TEST_CASE("blobs of odd sizes arrive whole") {
     INFO(size);
     REQUIRE(bench.run());
     CHECK(client.finished);
-    CHECK(client.body == bench.content);
+    CHECK((client.body == bench.content));
     CHECK(bench.store.committed(bench.digest));
   }
 }
@@ -109,7 +109,7 @@ TEST_CASE("sha512 works as sha256 does") {
   bench.digest = digest_of(DigestAlgorithm::sha512, bench.content);
   auto& client = bench.join();
   REQUIRE(bench.run());
-  CHECK(client.body == bench.content);
+  CHECK((client.body == bench.content));
   CHECK(bench.store.committed(bench.digest));
 }
 
@@ -123,7 +123,7 @@ TEST_CASE("a slow client holds up nobody") {
   CHECK(fast.finished);
   CHECK_FALSE(slow.finished);
   REQUIRE(bench.run());
-  CHECK(slow.body == bench.content);
+  CHECK((slow.body == bench.content));
 }
 
 // Red without the range of the first request in connect(), or with a wrong first gap.
@@ -135,7 +135,7 @@ TEST_CASE("a partial blob of a former run is gone on with") {
   bench.store.leave_partial(bench.digest, bench.content, present, bench.content.size());
   auto& client = bench.join();
   REQUIRE(bench.run());
-  CHECK(client.body == bench.content);
+  CHECK((client.body == bench.content));
   CHECK(bench.fetcher.asked().front().range->first == 1_MiB);
   CHECK(bench.fetcher.bytes_out() <= 2_MiB + 64_KiB);
   CHECK(bench.metrics.total("layerd_upstream_resumes_total") >= 1);
@@ -149,7 +149,7 @@ TEST_CASE("a partial blob with every byte there is confirmed by a HEAD and kept"
   bench.store.leave_partial(bench.digest, bench.content, present, bench.content.size());
   auto& client = bench.join();
   REQUIRE(bench.run());
-  CHECK(client.body == bench.content);
+  CHECK((client.body == bench.content));
   CHECK(bench.fetcher.bytes_out() == 0);
   CHECK(bench.store.committed(bench.digest));
 }
@@ -167,7 +167,7 @@ TEST_CASE("wrong bytes of a former run cost one attempt") {
   CHECK(first.error);
   auto& second = bench.join();
   REQUIRE(bench.run());
-  CHECK(second.body == bench.content);
+  CHECK((second.body == bench.content));
 }
 
 // Red without on_connect_failed's case of range_unsatisfiable.
@@ -178,7 +178,7 @@ TEST_CASE("a partial blob longer than the blob is thrown away") {
   bench.store.leave_partial(bench.digest, random_bytes(2_MiB, 9), present, 3_MiB);
   auto& client = bench.join();
   REQUIRE(bench.run());
-  CHECK(client.body == bench.content);
+  CHECK((client.body == bench.content));
 }
 
 // Red without add_target(): the second repository's endpoint would never be asked.
@@ -191,7 +191,7 @@ TEST_CASE("a joiner of another repository brings further endpoints") {
   CHECK_FALSE(second.started);
   auto& client = bench.clients.emplace_back(bench.loop, second);
   REQUIRE(bench.run());
-  CHECK(client.body == bench.content);
+  CHECK((client.body == bench.content));
   // Red if confirmed_by() does not look at the target: the first asker's registry said no.
   CHECK_FALSE(first.confirmed_by_target());
   CHECK(second.confirmed_by_target());
@@ -206,7 +206,7 @@ TEST_CASE("a client that leaves stops nothing others need") {
   bench.loop.advance(50ms);
   first.leave();
   bench.loop.advance(20s);
-  CHECK(second.body == bench.content);
+  CHECK((second.body == bench.content));
   CHECK(bench.fetcher.asked().size() == 1);
 }
 
@@ -294,7 +294,7 @@ TEST_CASE("a draining table starts nothing and finishes what is followed") {
       bench.clients.emplace_back(bench.loop, bench.table->join(other, target_at({"a"}), std::nullopt));
   REQUIRE(bench.run());
   CHECK(late.error->code == Errc::canceled);
-  CHECK(running.body == bench.content);
+  CHECK((running.body == bench.content));
 }
 
 // Red if status() does not tell what runs.

@@ -52,7 +52,7 @@ TEST_CASE("a further stream takes the end of what the longest segment would brin
 
 // Red without kLeastTaken: the last bytes would cost a connection each.
 TEST_CASE("a short rest is left to the stream that is under way") {
-  CHECK_FALSE(unit_from_end(picture_of(64_MiB, {{0, 61_MiB}}, {{61_MiB, 64_MiB}}), 4));
+  CHECK_FALSE(unit_from_end(picture_of(64_MiB, {{0, 63_MiB + 512_KiB}}, {{63_MiB + 512_KiB, 64_MiB}}), 4));
 }
 
 // Red without the search for the last gap in unit_from_end.
