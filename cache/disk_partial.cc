@@ -53,6 +53,7 @@ void DiskPartial::let_go() {
 
 void DiskPartial::add_step(Work work, Then then) {
   LAYERD_ON_LOOP(loop_);
+  if (host_ == nullptr) return;
   steps_.push_back({std::move(work), std::move(then)});
   run_next();
 }
@@ -299,7 +300,7 @@ void DiskPartial::begin_sync() {
       },
       [self = weak_from_this(), end, epoch = epoch_](StepAnswer answer) {
         auto us = self.lock();
-        if (!us) return;
+        if (!us || us->host_ == nullptr) return;
         if (!answer.result || !answer.file) return us->data_synced(0, epoch, std::move(answer.result));
         run_to_end<Result<Ok>>(
             us->loop_, us->workers_,

@@ -51,8 +51,13 @@ class DiskPartial final : public PartialBlob, public std::enable_shared_from_thi
   // For the store: to its place among the finished blobs. Spent afterwards.
   void commit(Done<PartialFile::Committed> done);
   bool is_spent() const { return spent_; }
-  // The store goes away; what runs is finished without it.
-  void leave_host() { host_ = nullptr; }
+  // The store goes away, or has no more to do with it: the step that runs is finished, no other
+  // begins, since the workers may be gone by then.
+  void leave_host() {
+    host_ = nullptr;
+    steps_.clear();
+    sync_timer_.reset();
+  }
 
  private:
   struct Hold;

@@ -32,7 +32,8 @@ class DiskStore final : public BlobStore, private DiskPartial::Host, private Roo
   static Result<std::unique_ptr<DiskStore>> open(Loop& loop, Workers& workers, Metrics& metrics,
                                                  StoreSettings settings);
   ~DiskStore() override;
-  // Writes what is queued and marks a clean end. Nothing may be asked of the store afterwards.
+  // Writes what is queued and marks a clean end; waits until no partial blob is held. Nothing may be
+  // asked of the store afterwards.
   Ticket close(Done<Ok> done);
   Catalog& catalog() { return catalog_; }
 

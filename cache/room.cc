@@ -95,8 +95,7 @@ bool Room::serve_first() {
   }
   const auto needed = shortage(ask.more);
   if (needed == 0) {
-    live_[ask.digest].reserved += ask.more;
-    if (ask.more == 0) live_.erase(ask.digest);
+    if (ask.more > 0) live_[ask.digest].reserved += ask.more;
     reserved_bytes_ += ask.more;
     granted_since_ += ask.more;
     answer_first(Ok{});

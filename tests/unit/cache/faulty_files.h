@@ -1,0 +1,91 @@
+// File operations that fail on demand and forget, on demand, what was not synced: the model of a
+// full disk, a sick disk and a power loss. Any thread.
+#pragma once
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "cache/file_ops.h"
+
+namespace layerd::test {
+
+class FaultyFiles final : public cache::FileOps {
+ public:
+  std::atomic<int> good_writes{-1};  // after so many writes each one fails; below zero: none fails
+  std::atomic<int> fails_with{ENOSPC};
+  std::atomic<ByteCount> disk_total{0}, disk_free{0};  // zero total: ask the kernel
+  std::string boot = "boot-1";                         // changed only while no store is open
+
+  Result<Ok> write_at(const File& file, ByteCount offset, ByteView bytes) override {
+    const int left = good_writes.load();
+    if (left == 0) {
+      const int failed = fails_with.load();
+      return errno_error("cannot write " + file.path(), failed,
+                         failed == ENOSPC ? Errc::no_space : Errc::local_io);
+    }
+    if (left > 0) --good_writes;
+    remember(file, offset, bytes.size());
+    return FileOps::write_at(file, offset, bytes);
+  }
+  Result<Ok> sync(const File& file, bool data_only) override {
+    const std::lock_guard lock(mutex_);
+    unsynced_.erase(file.path());
+    return FileOps::sync(file, data_only);
+  }
+  Result<Ok> rename(const std::string& from, const std::string& to) override {
+    const std::lock_guard lock(mutex_);
+    if (auto node = unsynced_.extract(from)) {
+      node.key() = to;
+      unsynced_.insert(std::move(node));
+    }
+    return FileOps::rename(from, to);
+  }
+  Result<cache::DiskSpace> space(const std::string& path) override {
+    if (disk_total == 0) return FileOps::space(path);
+    return cache::DiskSpace{disk_total, disk_free};
+  }
+  std::string boot_id() override { return boot; }
+
+  // Every write since the last sync of its file is undone, and the kernel has booted anew.
+  void lose_power() {
+    const std::lock_guard lock(mutex_);
+    for (auto& [path, writes] : unsynced_) {
+      const int fd = ::open(path.c_str(), O_RDWR);
+      if (fd < 0) continue;
+      for (auto write = writes.rbegin(); write != writes.rend(); ++write) {
+        if (::pwrite(fd, write->before.data(), write->before.size(), static_cast<off_t>(write->offset)) < 0)
+          break;
+        if (::ftruncate(fd, static_cast<off_t>(write->size_before)) != 0) break;
+      }
+      ::close(fd);
+    }
+    unsynced_.clear();
+    boot += "+";
+  }
+
+ private:
+  struct Write {
+    ByteCount offset;
+    std::string before;
+    ByteCount size_before;
+  };
+  void remember(const File& file, ByteCount offset, std::size_t size) {
+    const std::lock_guard lock(mutex_);
+    Write write{offset, std::string(size, '\0'), 0};
+    const auto got = ::pread(file.fd(), write.before.data(), size, static_cast<off_t>(offset));
+    write.before.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+    write.size_before = static_cast<ByteCount>(::lseek(file.fd(), 0, SEEK_END));
+    unsynced_[file.path()].push_back(std::move(write));
+  }
+  std::mutex mutex_;
+  std::map<std::string, std::vector<Write>> unsynced_;  // guarded by mutex_
+};
+
+}  // namespace layerd::test

@@ -1,0 +1,402 @@
+// DiskStore in ordinary days: filling, serving, bounds, verification, commands.
+#include "tests/unit/cache/store_fixture.h"
+
+using namespace layerd;
+using namespace layerd::test;
+
+namespace {
+
+std::size_t files_below(const std::string& folder) {
+  std::size_t count = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
+    count += entry.is_regular_file();
+  return count;
+}
+
+}  // namespace
+
+TEST_CASE("a blob written out of order is hashed, committed and served after a restart") {
+  StoreFixture f;
+  f.open();
+  const auto text = random_text(20 << 20, 1);
+  const auto digest = digest_of(DigestAlgorithm::sha256, text);
+  {
+    auto partial = f.begin(digest);
+    partial->set_size(text.size());
+    const ByteView all(text);
+    REQUIRE(f.write(*partial, 10_MiB, all.substr(10_MiB)).ok());
+    CHECK(partial->hashed_front() == 0);
+    auto middle =
+        f.wait<Bytes>([&](Done<Bytes> done) { return partial->read(12_MiB, 1000, std::move(done)); });
+    REQUIRE(middle.ok());
+    CHECK(middle->view() == all.substr(12_MiB, 1000));
+    auto absent = f.wait<Bytes>([&](Done<Bytes> done) { return partial->read(5, 1000, std::move(done)); });
+    CHECK(absent.error().code == Errc::range_unsatisfiable);
+    REQUIRE(f.write(*partial, 0, all.substr(0, 10_MiB)).ok());
+    REQUIRE(f.verify(*partial).ok());
+    CHECK(partial->hashed_front() == text.size());
+    REQUIRE(f.commit(partial).ok());
+  }
+  std::string units;
+  for (std::size_t at = 0; at < text.size(); at += 8_MiB)
+    units.append(digest_of(DigestAlgorithm::sha256, ByteView(text).substr(at, 8_MiB)).raw());
+  CHECK(f.store->units(digest) == units);
+  CHECK(f.store->known_size(digest) == text.size());
+  CHECK(f.store->stats().blobs == 1);
+  CHECK(f.store->stats().partial_bytes == 0);
+  f.close();
+  f.open();
+  CHECK(f.count("layerd_cache_index_rebuilds_total") == 0);
+  CHECK(f.store->stats().bytes == text.size());
+  CHECK(f.content(digest) == text);
+  CHECK(files_below(f.settings.path + "/partial") == 0);
+}
+
+TEST_CASE("sha512 and zero-byte blobs are kept like any other") {
+  StoreFixture f;
+  f.open();
+  const auto text = random_text(3 << 20, 2);
+  const auto long_digest = f.add(text, DigestAlgorithm::sha512);
+  const auto empty = f.add("");
+  CHECK(f.content(long_digest) == text);
+  CHECK(f.content(empty).empty());
+  CHECK(f.store->known_size(empty) == ByteCount{0});
+}
+
+TEST_CASE("wrong bytes are set aside and the partial blob can be filled anew") {
+  StoreFixture f;
+  f.open();
+  const auto text = random_text(1 << 20, 3);
+  const auto digest = digest_of(DigestAlgorithm::sha256, text);
+  auto partial = f.begin(digest);
+  auto failed = f.fill(partial, random_text(1 << 20, 4));
+  REQUIRE_FALSE(failed.ok());
+  CHECK(failed.error().code == Errc::digest_mismatch);
+  CHECK(partial->present().total() == 0);
+  CHECK(f.count("layerd_digest_mismatch_total") == 1);
+  CHECK(f.count("layerd_quarantined_total") == 1);
+  CHECK(files_below(f.settings.path + "/quarantine") == 1);
+  CHECK(f.fill(partial, text).ok());
+  CHECK(f.content(digest) == text);
+}
+
+TEST_CASE("two who begin the same blob get the same object, and a second size discards the bytes") {
+  StoreFixture f;
+  f.open();
+  const auto digest = digest_of(DigestAlgorithm::sha256, "x");
+  std::vector<PartialBlobPtr> got;
+  std::vector<Ticket> tickets;
+  for (int i = 0; i < 3; ++i)
+    tickets.push_back(f.store->begin(digest, [&](Result<PartialBlobPtr> p) { got.push_back(*p); }));
+  REQUIRE(f.run_until([&] { return got.size() == 3; }));
+  CHECK(got[0] == got[1]);
+  CHECK(got[0] == got[2]);
+  CHECK(f.begin(digest) == got[0]);
+  got[0]->set_size(10);
+  REQUIRE(f.write(*got[0], 0, "12345").ok());
+  got[0]->set_size(7);
+  CHECK(got[0]->present().total() == 0);
+  CHECK(got[0]->size() == ByteCount{7});
+  CHECK(f.count("layerd_size_conflict_total") == 1);
+  CHECK_FALSE(f.write(*got[0], 5, "abc").ok());
+}
+
+TEST_CASE("bytes that are present are never written over") {
+  StoreFixture f;
+  f.open();
+  const std::string text = "the right bytes";
+  const auto digest = digest_of(DigestAlgorithm::sha256, text);
+  auto partial = f.begin(digest);
+  partial->set_size(text.size());
+  REQUIRE(f.write(*partial, 0, ByteView(text).substr(0, 9)).ok());
+  REQUIRE(f.write(*partial, 0, "THE WRONG" + text.substr(9)).ok());
+  REQUIRE(f.verify(*partial).ok());
+  REQUIRE(f.commit(partial).ok());
+  partial.reset();
+  CHECK(f.content(digest) == text);
+}
+
+TEST_CASE("a partial blob goes on after a clean restart and its bytes count") {
+  StoreFixture f;
+  f.open();
+  const auto text = random_text(6 << 20, 5);
+  const auto digest = digest_of(DigestAlgorithm::sha256, text);
+  {
+    auto partial = f.begin(digest);
+    partial->set_size(text.size());
+    REQUIRE(f.write(*partial, 4_MiB, ByteView(text).substr(4_MiB, 1000)).ok());
+    REQUIRE(f.write(*partial, 0, ByteView(text).substr(0, 100'000)).ok());
+  }
+  f.close();
+  f.open();
+  CHECK(f.store->stats().partial_bytes == 101'000);
+  auto partial = f.begin(digest);
+  CHECK(partial->size() == text.size());
+  CHECK(partial->present().ranges() == std::vector<ByteRange>{{0, 100'000}, {4_MiB, 4_MiB + 1000}});
+  CHECK(f.run_until([&] { return partial->hashed_front() == 100'000; }));  // read back by itself
+  CHECK(f.fill(partial, text).ok());
+  CHECK(f.content(digest) == text);
+}
+
+TEST_CASE("a second process is told who holds the store") {
+  StoreFixture f;
+  f.open();
+  auto second = DiskStore::open(f.loop, *f.workers, f.metrics, f.settings);
+  REQUIRE_FALSE(second.ok());
+  CHECK(second.error().code == Errc::overloaded);
+  CHECK(second.error().message.find(std::to_string(::getpid())) != std::string::npos);
+}
+
+TEST_CASE("a store of a newer format is set aside whole and a fresh one begun") {
+  StoreFixture f;
+  f.open();
+  const auto digest = f.add("old");
+  f.close();
+  write_text(f.settings.path + "/format", "layerd store 99\n");
+  f.open();
+  CHECK(f.content(digest) == "not_found");
+  CHECK(read_text(f.settings.path + "/set-aside-1/format") == "layerd store 99\n");
+  CHECK(f.content(f.add("new")) == "new");
+}
+
+TEST_CASE("a changed file is verified before it is served") {
+  StoreFixture f;
+  f.settings.recheck = Duration::zero();
+  f.open();
+  const auto text = random_text(300'000, 6);
+  const auto touched = f.add(text), damaged = f.add(text + "!");
+  std::filesystem::last_write_time(f.blob_path(touched), std::filesystem::file_time_type::clock::now() + 1h);
+  overwrite(f.blob_path(damaged), 1000, "damage");
+  std::filesystem::last_write_time(f.blob_path(damaged), std::filesystem::file_time_type::clock::now() + 1h);
+  CHECK(f.content(touched) == text);
+  CHECK(f.content(damaged) == "not_found");
+  CHECK(f.count("layerd_quarantined_total") == 1);
+  CHECK_FALSE(f.store->known_size(damaged).has_value());
+  CHECK(f.content(f.add(text + "!")) == text + "!");
+}
+
+TEST_CASE("a file without a row is found by name and verified, a bad one is not served") {
+  StoreFixture f;
+  f.open();
+  const std::string text = "found by name";
+  const auto good = digest_of(DigestAlgorithm::sha256, text);
+  const auto bad = digest_of(DigestAlgorithm::sha256, "something else");
+  write_text(f.blob_path(good), text);
+  write_text(f.blob_path(bad), text);
+  CHECK(f.content(good) == text);
+  CHECK(f.store->known_size(good) == text.size());
+  CHECK(f.content(bad) == "not_found");
+  CHECK(f.content(digest_of(DigestAlgorithm::sha256, "nobody has this")) == "not_found");
+}
+
+TEST_CASE("a blob asked for again right after it was served whole is verified once, and readers break off") {
+  StoreFixture f;
+  f.open();
+  const auto text = random_text(200'000, 7);
+  const auto digest = f.add(text);
+  auto reader = f.find(digest);
+  REQUIRE(reader.ok());
+  f.store->served_whole(digest);
+  const auto when = std::filesystem::last_write_time(f.blob_path(digest));
+  overwrite(f.blob_path(digest), 5, "damage");
+  std::filesystem::last_write_time(f.blob_path(digest), when);  // nothing but the bytes tells
+  CHECK_FALSE((*reader)->bad());
+  REQUIRE(f.find(digest).ok());
+  CHECK(f.run_until([&] { return (*reader)->bad(); }));
+  auto bytes = f.wait<Bytes>([&](Done<Bytes> done) { return (*reader)->read(0, 10, std::move(done)); });
+  CHECK(bytes.error().code == Errc::digest_mismatch);
+  REQUIRE(f.run_until([&] { return f.count("layerd_quarantined_total") == 1; }));
+  CHECK(f.content(digest) == "not_found");
+}
+
+TEST_CASE("the scrub finds a damaged file nobody asked for") {
+  StoreFixture f;
+  f.settings.scrub_period = 20ms;
+  f.settings.scrub_bytes_per_second = 64_MiB;
+  f.open();
+  const auto good = f.add("a good one");
+  const auto digest = f.add(random_text(100'000, 8));
+  overwrite(f.blob_path(digest), 99, "damage");
+  f.close();
+  f.open();
+  CHECK(f.run_until([&] { return f.count("layerd_quarantined_total") == 1; }));
+  CHECK_FALSE(f.store->known_size(digest).has_value());
+  CHECK(f.content(good) == "a good one");
+}
+
+TEST_CASE("the cap is kept while a download grows, the oldest unused go, pinned and open ones stay") {
+  StoreFixture f;
+  f.settings.max_size = {1_MiB, -1};
+  f.open();
+  std::vector<Digest> old;
+  for (int i = 0; i < 6; ++i)
+    old.push_back(f.add(random_text(150'000 + 1000 * static_cast<unsigned>(i), 20 + i)));
+  REQUIRE(f.wait<Ok>([&](Done<Ok> done) { return f.store->pin(old[5], true, std::move(done)); }).ok());
+  auto held = f.find(old[4]);
+  const auto text = random_text(600'000, 9);
+  const auto digest = digest_of(DigestAlgorithm::sha256, text);
+  auto partial = f.begin(digest);
+  for (ByteCount at = 0; at < text.size(); at += 200'000) {
+    REQUIRE(f.reserve(digest, 200'000).ok());
+    REQUIRE(f.write(*partial, at, ByteView(text).substr(at, 200'000)).ok());
+    const auto stats = f.store->stats();
+    CHECK(stats.bytes + stats.partial_bytes <= 1_MiB);
+  }
+  CHECK(f.store->known_size(old[5]).has_value());
+  CHECK(f.store->known_size(old[4]).has_value());
+  CHECK_FALSE(f.store->known_size(old[3]).has_value());  // the largest of its class that may go
+  CHECK(f.store->stats().evicted_bytes >= 450'000);
+  const auto refused = f.reserve(digest, 1_MiB);
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().code == Errc::no_space);
+  CHECK(refused.error().message.find("cache.max_size") != std::string::npos);
+  CHECK(f.fill(partial, text).ok());
+}
+
+TEST_CASE("the floor of free space is kept, and nothing is evicted in vain") {
+  StoreFixture f;
+  f.files->disk_total = 100_MiB;
+  f.files->disk_free = 50_MiB;
+  f.settings.min_free = {0, 16};
+  f.open();
+  const auto kept = f.add(random_text(200'000, 10));
+  const auto digest = digest_of(DigestAlgorithm::sha256, "new");
+  CHECK(f.reserve(digest, 1_MiB).ok());
+  f.files->disk_free = 17_MiB;
+  std::this_thread::sleep_for(1100ms);  // the last reading of the free space holds for a second
+  CHECK(f.reserve(digest, 64_MiB).error().code == Errc::no_space);
+  CHECK(f.store->known_size(kept).has_value());
+  CHECK(f.store->stats().min_free_bytes == 16_MiB);
+}
+
+TEST_CASE("an idle partial download is evicted like a blob, one being written is not") {
+  StoreFixture f;
+  f.settings.max_size = {1_MiB, -1};
+  f.open();
+  const auto idle = digest_of(DigestAlgorithm::sha256, "idle"),
+             busy = digest_of(DigestAlgorithm::sha256, "busy");
+  REQUIRE(f.write(*f.begin(idle), 0, random_text(400'000, 11)).ok());
+  auto partial = f.begin(busy);
+  REQUIRE(f.write(*partial, 0, random_text(400'000, 12)).ok());
+  const Layout layout(f.settings.path);
+  CHECK(f.reserve(busy, 500'000).ok());
+  CHECK_FALSE(std::filesystem::exists(layout.partial(idle)));
+  CHECK(std::filesystem::exists(layout.partial(busy)));
+  CHECK(partial->present().total() == 400'000);
+}
+
+TEST_CASE("a full disk fails the write as no_space, is counted, and a later write goes on") {
+  StoreFixture f;
+  f.open();
+  const auto text = random_text(1 << 20, 13);
+  const auto digest = digest_of(DigestAlgorithm::sha256, text);
+  auto partial = f.begin(digest);
+  partial->set_size(text.size());
+  REQUIRE(f.write(*partial, 0, ByteView(text).substr(0, 500'000)).ok());
+  f.files->good_writes = 0;
+  const auto failed = f.write(*partial, 500'000, ByteView(text).substr(500'000));
+  REQUIRE_FALSE(failed.ok());
+  CHECK(failed.error().code == Errc::no_space);
+  CHECK(partial->present().total() == 500'000);
+  CHECK(f.count("layerd_disk_errors_total") >= 1);
+  CHECK_FALSE(f.store->stats().read_only);
+  auto front = f.wait<std::pair<ByteCount, Hasher>>(
+      [&](Done<std::pair<ByteCount, Hasher>> done) { return partial->hasher_at_front(std::move(done)); });
+  REQUIRE(front.ok());
+  front->second.update(ByteView(text).substr(front->first));
+  CHECK(front->second.finish() == digest);
+  f.files->good_writes = -1;
+  CHECK(f.fill(partial, text).ok());
+  CHECK(f.content(digest) == text);
+}
+
+TEST_CASE("a disk that fails with EIO is left alone for a while and used again when it recovers") {
+  StoreFixture f;
+  f.settings.read_only_pause = 200ms;
+  f.open();
+  const auto old = f.add("served all the same");
+  const auto digest = digest_of(DigestAlgorithm::sha256, "new");
+  auto partial = f.begin(digest);
+  f.files->fails_with = EIO;
+  f.files->good_writes = 0;
+  CHECK(f.write(*partial, 0, "new").error().code == Errc::local_io);
+  CHECK(f.store->stats().read_only);
+  CHECK(f.reserve(digest, 10).error().code == Errc::local_io);
+  CHECK(f.content(old) == "served all the same");
+  f.files->good_writes = -1;
+  REQUIRE(f.run_until([&] { return !f.store->stats().read_only; }));
+  CHECK(f.reserve(digest, 10).ok());
+  CHECK(f.fill(partial, "new").ok());
+}
+
+TEST_CASE("small objects are checked, stored, kept hot, and a damaged one is not found") {
+  StoreFixture f;
+  f.open();
+  const std::string text = "{\"manifest\": 1}";
+  const auto digest = digest_of(DigestAlgorithm::sha256, text);
+  const auto put = [&](ByteView content) {
+    return f.wait<Ok>(
+        [&](Done<Ok> done) { return f.store->put(digest, Bytes::copy_of(content), std::move(done)); });
+  };
+  const auto get = [&](ByteCount most) {
+    return f.wait<Bytes>([&](Done<Bytes> done) { return f.store->get(digest, most, std::move(done)); });
+  };
+  CHECK(get(1000).error().code == Errc::not_found);
+  CHECK(put("other").error().code == Errc::digest_mismatch);
+  REQUIRE(put(text).ok());
+  REQUIRE(f.store->hot(digest) != nullptr);
+  CHECK(get(1000)->view() == text);
+  CHECK(get(3).error().code == Errc::overloaded);
+  f.close();
+  f.open();
+  CHECK(f.store->hot(digest) == nullptr);
+  CHECK(get(1000)->view() == text);
+  CHECK(f.store->hot(digest) != nullptr);
+  f.close();
+  const auto when = std::filesystem::last_write_time(f.blob_path(digest));
+  overwrite(f.blob_path(digest), 2, "M");
+  std::filesystem::last_write_time(f.blob_path(digest), when);
+  f.open();
+  CHECK(get(1000).error().code == Errc::not_found);
+  CHECK(get(1000).error().code == Errc::not_found);
+  CHECK(f.count("layerd_quarantined_total") == 1);
+}
+
+TEST_CASE("commands list by last use, remove, pin and verify") {
+  StoreFixture f;
+  f.open();
+  std::vector<Digest> all;
+  for (int i = 0; i < 5; ++i) all.push_back(f.add("blob " + std::to_string(i)));
+  auto first = f.store->list(std::nullopt, 3);
+  REQUIRE(first.size() == 3);
+  CHECK(f.store->list(first.back().digest, 10).size() == 2);
+  auto held = f.find(all[0]);
+  const auto remove = [&](const Digest& digest) {
+    return f.wait<Ok>([&](Done<Ok> done) { return f.store->remove(digest, std::move(done)); });
+  };
+  CHECK(remove(all[0]).error().code == Errc::overloaded);
+  held = Error{Errc::canceled, ""};
+  CHECK(remove(all[0]).ok());
+  CHECK(remove(all[0]).error().code == Errc::not_found);
+  CHECK_FALSE(std::filesystem::exists(f.blob_path(all[0])));
+  const auto verify = [&](const Digest& digest) {
+    return f.wait<bool>([&](Done<bool> done) { return f.store->verify(digest, std::move(done)); });
+  };
+  overwrite(f.blob_path(all[1]), 0, "B");
+  CHECK(*verify(all[2]));
+  CHECK_FALSE(*verify(all[1]));
+  CHECK(f.wait<ByteCount>([&](Done<ByteCount> done) { return f.store->gc(std::move(done)); }).ok());
+  CHECK(f.store->stats().blobs == 3);
+}
+
+TEST_CASE("hits within a minute of the last use write nothing") {
+  StoreFixture f;
+  f.open();
+  const auto digest = f.add("hit me");
+  f.flush();
+  const auto data = f.settings.path + "/index/data.mdb";
+  const auto before = FileOps().facts(data);
+  for (int i = 0; i < 20; ++i) CHECK(f.find(digest).ok());
+  f.flush();
+  CHECK(*FileOps().facts(data) == *before);
+}
