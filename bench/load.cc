@@ -52,10 +52,7 @@ struct Connection {
 
 class Load {
  public:
-  explicit Load(Options options) : options_(std::move(options)), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
-    request_ = (options_.head ? "HEAD " : "GET ") + options_.target + " HTTP/1.1\r\nHost: " + options_.host +
-               ":" + std::to_string(options_.port) + "\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n";
-  }
+  explicit Load(Options options) : options_(std::move(options)), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {}
 
   // TARGET may hold one "{i}": the number of the client, or the line of that number in the file $BENCH_LINES.
   std::string request_of(int client) const {

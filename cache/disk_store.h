@@ -53,6 +53,9 @@ class DiskStore final : public BlobStore, private DiskPartial::Host, private Roo
   Ticket verify(const Digest& digest, Done<bool> done) override;
   StoreStats stats() const override;
 
+  // A reload: in force from the next reservation on; gc() or the next download evicts down to them.
+  void set_limits(SpaceLimit max_size, SpaceLimit min_free) { room_.set_limits(max_size, min_free); }
+
   // sha256 of each 8 MiB of a finished blob, 32 raw bytes each; empty up to 8 MiB or if unknown.
   std::string units(const Digest& digest) const { return rows_.units(digest); }
   bool is_rebuilding() const { return is_rebuilding_; }

@@ -36,6 +36,10 @@ class Room {
   // It is empty, committed, or has a row again: what was kept in memory for it ends.
   void settle(const Digest& digest);
   ByteCount live_bytes() const { return live_bytes_; }
+  void set_limits(SpaceLimit max_size, SpaceLimit min_free) {
+    settings_.max_size = max_size;
+    settings_.min_free = min_free;
+  }
   // The last reading is worth nothing any more (a write met ENOSPC).
   void distrust() { is_fresh_ = false; }
 

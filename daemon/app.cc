@@ -112,8 +112,7 @@ void App::build_upstream() {
 
 void App::build_mirror() {
   proxy::DownloadSettings downloads;
-  downloads.stall = std::min<Duration>(settings_->stall_timeout, downloads.stall);
-  downloads.buffers = kBufferBudget;
+  downloads.stall = settings_->stall_timeout;
   downloads_ =
       std::make_unique<proxy::DownloadTable>(loop_, *store_, *fetcher_, *buffers_, metrics_, downloads);
   const proxy::MirrorParts parts{loop_,       *workers_, metrics_, *store_, store_->catalog(),
@@ -227,6 +226,9 @@ std::vector<std::string> App::apply(SettingsPtr settings, ConfigState state) {
   settings_ = std::move(settings);
   config_state_ = std::move(state);
   fetcher_->set_settings(fetcher_settings());
+  client_->set_connections_per_host(settings_->connections_per_registry);
+  downloads_->set_stall(settings_->stall_timeout);
+  store_->set_limits(limit_of(settings_->cache_max_size), limit_of(settings_->cache_min_free));
   mirror_->set_settings(mirror_settings());
   log::set(settings_->log_level, settings_->log_format);
   return restart_needed;

@@ -10,6 +10,7 @@
 
 #include "daemon/app.h"
 #include "daemon/config.h"
+#include "daemon/config_values.h"
 #include "daemon/last_good.h"
 #include "daemon/version.h"
 #include "runtime/file.h"

@@ -59,7 +59,7 @@ struct Settings {
   unsigned client_connections = 1024;
   Duration connect_timeout = std::chrono::seconds(5);
   Duration answer_timeout = std::chrono::seconds(10);
-  Duration stall_timeout = std::chrono::seconds(30);
+  Duration stall_timeout = std::chrono::seconds(15);
 
   unsigned workers = 2;
   Duration drain = std::chrono::seconds(3);

@@ -210,7 +210,7 @@ const std::vector<Key<Settings>>& settings_keys() {
          apply_count(n, k, 1, 256, s.connections_per_registry, r);
        },
        [](const Settings& s) { return std::to_string(s.connections_per_registry); }},
-      {"limits.connections", "number", "16 to 65536", true,
+      {"limits.connections", "number", "16 to 65536", false,
        "Connections of clients at once; more are answered with 503.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
          apply_count(n, k, 16, 65536, s.client_connections, r);

@@ -41,8 +41,6 @@ struct DownloadSettings {
   Duration linger = std::chrono::seconds(10);  // goes on this long for those who come back
   ByteCount finish_rest = 32_MiB;              // a rest of at most max(this, what is present) is finished
   Duration finish_within = std::chrono::minutes(10);
-
-  ByteCount buffers = 16_MiB;  // the total of the BufferBudget
 };
 
 struct DownloadMetrics {

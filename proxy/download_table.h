@@ -25,6 +25,8 @@ class DownloadTable final : public Downloads, public Download::Events {
   std::vector<DownloadStatus> status() const override;
   std::size_t running() const override;
   void drain() override;
+  // The longest silence of an upstream body; from the next one on.
+  void set_stall(Duration stall) { parts_->settings.stall = stall; }
 
   // For downloads.
   void ended(Download& download) override;

@@ -22,6 +22,8 @@ class PooledClient final : public Client {
 
   Ticket start(ClientRequest request, Done<ClientResponse> done) override;
 
+  // From the next request on; connections there are stay.
+  void set_connections_per_host(std::size_t most) { shared_->limits.connections_per_host = most; }
   std::size_t idle_connections() const { return shared_->idle_now; }
 
  private:

@@ -22,7 +22,7 @@ struct ClientLimits {
 struct ClientShared {
   ClientShared(Loop& loop_, Metrics& metrics, const ClientLimits& limits_);
   Loop& loop;
-  const ClientLimits limits;
+  ClientLimits limits;
   std::size_t idle_now = 0;
   Counter& opened;
   Counter& reused;
