@@ -24,7 +24,7 @@ bool holds_secret(const registry::RulesInput& rules) {
 // `configs` counts before the older `auths`, wherever they stand in the file.
 YamlNode with_auths_last(YamlNode root) {
   std::stable_partition(root.entries.begin(), root.entries.end(),
-                        [](const auto& entry) { return entry.first.scalar != "auths"; });
+                        [](const auto& entry) { return entry.key.scalar != "auths"; });
   return root;
 }
 

@@ -285,7 +285,7 @@ void read_auths(const YamlNode& node, registry::RulesInput& out, ConfigReader& r
     name.scalar = "auth";
     name.line = key.line;
     name.column = key.column;
-    wrapped.entries.emplace_back(std::move(name), value);
+    wrapped.entries.push_back({std::move(name), value});
     HostDraft draft;
     read_map(wrapped, host_keys(), draft, reader, UnknownKey::is_warning,
              fmt::format("auths.\"{}\".", host.scalar));

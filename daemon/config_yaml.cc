@@ -177,7 +177,7 @@ class TreeBuilder final : public YAML::EventHandler {
   }
 
   static void add_value(Open& parent, YamlNode value) {
-    if (!parent.drop_value) parent.node.entries.emplace_back(std::move(*parent.key), std::move(value));
+    if (!parent.drop_value) parent.node.entries.push_back({std::move(*parent.key), std::move(value)});
     parent.key.reset();
   }
 

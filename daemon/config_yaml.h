@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace layerd::daemon {
@@ -20,17 +19,23 @@ struct Problem {
   std::string str() const;  // "/etc/layerd/config.yaml:3:5: …"
 };
 
+struct YamlEntry;
+
 struct YamlNode {
   enum class Kind : std::uint8_t { null, scalar, list, map };
   Kind kind = Kind::null;
   std::string scalar;
   bool quoted = false;  // "true" in quotes is a text, not a truth value
   int line = 0, column = 0;
-  std::vector<YamlNode> items;                         // of a list
-  std::vector<std::pair<YamlNode, YamlNode>> entries;  // of a map, in the order written; keys are scalars
+  std::vector<YamlNode> items;     // of a list
+  std::vector<YamlEntry> entries;  // of a map, in the order written; keys are scalars
 
   bool is_map() const { return kind == Kind::map; }
   const YamlNode* find(std::string_view key) const;
+};
+
+struct YamlEntry {
+  YamlNode key, value;
 };
 
 inline constexpr std::size_t kMostConfigBytes = 1u << 20;

@@ -167,10 +167,11 @@ Result<ImageName> parse_image_name(std::string_view text) {
   if (slash != std::string_view::npos && names_registry(text.substr(0, slash))) {
     auto name = parse_registry_name(text.substr(0, slash));
     if (!name) return std::move(name).error();
-    // registry-1.docker.io is a domain of its own here, as in docker's own normalisation.
-    image.registry = equal_ascii_nocase(text.substr(0, slash), "registry-1.docker.io")
-                         ? "registry-1.docker.io"
-                         : name->text;
+    // registry-1.docker.io is a domain of its own here, as in docker's own normalisation. A name that
+    // only its capitals mark as a registry keeps them: without them it would read as a path.
+    const auto written = text.substr(0, slash);
+    image.registry = has_form_of_host(written) ? name->text : std::string(written);
+    if (equal_ascii_nocase(written, "registry-1.docker.io")) image.registry = "registry-1.docker.io";
     text.remove_prefix(slash + 1);
   } else {
     image.registry = std::string(kDockerHub);

@@ -28,7 +28,7 @@ TEST_CASE("image names are normalised as docker and containerd do it") {
                       {"nexus:8082/team/x", "nexus:8082", "team/x", "latest"},
                       {"localhost/x", "localhost", "x", "latest"},
                       {"myreg/x", "docker.io", "myreg/x", "latest"},
-                      {"MyReg/x", "myreg", "x", "latest"},
+                      {"MyReg/x", "MyReg", "x", "latest"},
                       {"[::1]:5000/a/b:t", "[::1]:5000", "a/b", "t"},
                       {"localhost", "docker.io", "library/localhost", "latest"},
                       {"example.com", "docker.io", "library/example.com", "latest"}};
