@@ -14,7 +14,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Duration kLookAgain = 1s;
 constexpr std::chrono::seconds kLeastTtl{1}, kMostTtl{3600}, kNegativeTtl{5};
 constexpr Duration kStaleFor = 1h;
 constexpr Duration kAvoidSilent = 30s;
@@ -115,7 +114,7 @@ std::optional<Result<std::vector<Address>>> Resolver::cached(const std::string& 
 }
 
 void Resolver::refresh() {
-  if (has_looked_ && loop_.now() - looked_ < kLookAgain) return;
+  if (has_looked_ && loop_.now() - looked_ < settings_.look_again) return;
   has_looked_ = true;
   looked_ = loop_.now();
   if (auto stamp = FileStamp::of(settings_.hosts_file); !(stamp == hosts_stamp_)) {

@@ -28,12 +28,13 @@ struct DnsZone {
 struct ResolverSettings {
   std::string resolv_conf = "/etc/resolv.conf";
   std::string hosts_file = "/etc/hosts";
-  HostsTable hosts;            // fixed addresses, by canonical_name()
-  std::vector<DnsZone> zones;  // the longest suffix counts; names under a zone are never searched for
+  HostsTable hosts = {};            // fixed addresses, by canonical_name()
+  std::vector<DnsZone> zones = {};  // the longest suffix counts; names under a zone are never searched for
   Duration try_timeout =
       std::chrono::seconds(1);  // of the first try at a server; the second waits twice that
   Duration next_server = std::chrono::seconds(1);      // silence after which the next server is asked as well
   Duration look_up_timeout = std::chrono::seconds(8);  // of one look-up in all
+  Duration look_again = std::chrono::seconds(1);       // how often the two files are looked at, at most
 };
 
 class Lookup;

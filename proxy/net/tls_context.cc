@@ -14,9 +14,6 @@
 namespace layerd::net {
 namespace {
 
-using namespace std::chrono_literals;
-
-constexpr Duration kLookAgain = 1s;
 constexpr std::size_t kMostContexts = 256;
 
 // Where distributions keep their authorities: the first that exists counts.
@@ -177,7 +174,7 @@ void TlsContext::remember_session(const std::string& key, SSL_SESSION* session) 
 Ticket TlsContexts::get(const TlsSettings& settings, Done<TlsContextPtr> done) {
   auto waiter = std::make_shared<Pending<TlsContextPtr>>(std::move(done));
   Entry& entry = entry_for(settings);
-  if (entry.context && loop_.now() - entry.checked < kLookAgain) {
+  if (entry.context && loop_.now() - entry.checked < look_again_) {
     loop_.post_detached([waiter, context = entry.context] { waiter->answer(context); });
     return Ticket(waiter);
   }

@@ -60,7 +60,9 @@ using TlsContextPtr = std::shared_ptr<TlsContext>;
 
 class TlsContexts {
  public:
-  TlsContexts(Loop& loop, Workers& workers) : loop_(loop), workers_(workers) {}
+  // look_again: how often files are looked at, at most.
+  TlsContexts(Loop& loop, Workers& workers, Duration look_again = std::chrono::seconds(1))
+      : loop_(loop), workers_(workers), look_again_(look_again) {}
 
   // The context for these settings. When files have changed and the new ones are bad, the old context
   // stays and the log says so. Errors: as build().
@@ -80,6 +82,7 @@ class TlsContexts {
 
   Loop& loop_;
   Workers& workers_;
+  Duration look_again_;
   std::vector<std::unique_ptr<Entry>> entries_;
 };
 

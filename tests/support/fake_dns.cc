@@ -22,18 +22,26 @@ void put16(std::string& out, unsigned value) {
 }  // namespace
 
 FakeDns::FakeDns() {
-  udp_ = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  tcp_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof address;
-  LAYERD_CHECK(bind(udp_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
-  getsockname(udp_, reinterpret_cast<sockaddr*>(&address), &length);
-  port_ = ntohs(address.sin_port);
-  int on = 1;
-  setsockopt(tcp_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  LAYERD_CHECK(bind(tcp_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  // The same port for both: another try when somebody has the other half of it.
+  for (int tries = 0; port_ == 0; ++tries) {
+    LAYERD_CHECK(tries < 50);
+    udp_ = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    tcp_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int on = 1;
+    setsockopt(tcp_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof address;
+    LAYERD_CHECK(bind(tcp_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    getsockname(tcp_, reinterpret_cast<sockaddr*>(&address), &length);
+    if (bind(udp_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
+      port_ = ntohs(address.sin_port);
+      break;
+    }
+    ::close(udp_);
+    ::close(tcp_);
+  }
   LAYERD_CHECK(listen(tcp_, 4) == 0);
   thread_ = std::thread([this] { serve(); });
 }

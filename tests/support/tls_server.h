@@ -12,8 +12,8 @@ namespace layerd::test {
 
 struct CertificateWish {
   std::string common_name = "test";
-  std::vector<std::string> names;    // "DNS:a.example", "IP:127.0.0.1"
-  int from_days = -1, to_days = 30;  // validity, from today
+  std::vector<std::string> names = {};  // "DNS:a.example", "IP:127.0.0.1"
+  int from_days = -1, to_days = 30;     // validity, from today
   bool is_authority = false;
   bool names_issuer_url = false;  // has an authority information access extension
 };

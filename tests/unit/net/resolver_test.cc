@@ -1,0 +1,212 @@
+// Names to addresses against a scripted DNS server.
+#include "proxy/net/resolver.h"
+
+#include "tests/support/catch.h"
+#include "tests/support/fake_dns.h"
+#include "tests/support/net_loop.h"
+#include "tests/support/temp_dir.h"
+
+using namespace layerd;
+using namespace layerd::net;
+using namespace std::chrono_literals;
+using namespace layerd::test;
+
+namespace {
+
+struct Names : NetLoop {
+  TempDir dir;
+  FakeDns dns;
+  ResolverSettings settings{.resolv_conf = dir / "resolv.conf",
+                            .hosts_file = dir / "hosts",
+                            .hosts = {},
+                            .zones = {},
+                            .try_timeout = 100ms,
+                            .next_server = 100ms,
+                            .look_up_timeout = 2s,
+                            .look_again = 1s};
+  std::optional<Resolver> resolver;
+
+  explicit Names(const std::string& conf = "", const std::string& hosts = "") {
+    write_text(dir / "resolv.conf", conf.empty() ? "nameserver " + dns.address() + "\n" : conf);
+    write_text(dir / "hosts", hosts);
+  }
+  Result<std::vector<Address>> lookup(const std::string& host) {
+    if (!resolver) resolver.emplace(loop, settings);
+    std::optional<Result<std::vector<Address>>> got;
+    Ticket ticket =
+        resolver->lookup(host, [&](Result<std::vector<Address>> result) { got = std::move(result); });
+    REQUIRE_FALSE(got);
+    REQUIRE(until([&] { return got.has_value(); }));
+    return std::move(*got);
+  }
+  std::string hosts_of(const std::string& host) {
+    auto found = lookup(host);
+    if (!found) return found.error().diagnosis;
+    std::string text;
+    for (const Address& address : *found) text += (text.empty() ? "" : " ") + address.host;
+    return text;
+  }
+  void pause(Duration wait) {
+    const auto begin = std::chrono::steady_clock::now();
+    REQUIRE(until([&] { return std::chrono::steady_clock::now() - begin > wait; }));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("both families are asked for and answered together") {
+  Names names;
+  names.dns.set("r.test", {{"10.1.2.3", "10.1.2.4", "fd00::3"}});
+  CHECK(names.hosts_of("R.test") == "fd00::3 10.1.2.3 10.1.2.4");
+  CHECK(names.hosts_of("r.test.") == "fd00::3 10.1.2.3 10.1.2.4");
+}
+
+TEST_CASE("numeric hosts, fixed hosts, the hosts file and localhost need no DNS") {
+  Names names("nameserver 127.0.0.1:1\n", "10.9.9.9 box box.lan # comment\n::5 box\nnonsense\n");
+  names.settings.hosts["fixed.test"] = {{"10.8.8.8", 0, false}};
+  CHECK(names.hosts_of("10.1.1.1") == "10.1.1.1");
+  CHECK(names.hosts_of("::1") == "::1");
+  CHECK(names.hosts_of("fixed.test") == "10.8.8.8");
+  CHECK(names.hosts_of("BOX") == "10.9.9.9 ::5");
+  CHECK(names.hosts_of("box.lan.") == "10.9.9.9");
+  CHECK(names.hosts_of("localhost") == "::1 127.0.0.1");
+  CHECK(names.hosts_of("a.localhost") == "::1 127.0.0.1");
+}
+
+TEST_CASE("no such name, no address, SERVFAIL, REFUSED and silence are told apart and name the server") {
+  Names names;
+  names.dns.set("empty.test", {});
+  names.dns.set("broken.test", {{}, 2});
+  names.dns.set("refused.test", {{}, 5});
+  names.dns.set("silent.test", {.is_silent = true});
+  const std::pair<const char*, const char*> table[] = {{"absent.test", "dns_not_found"},
+                                                       {"empty.test", "dns_not_found"},
+                                                       {"broken.test", "dns_failed"},
+                                                       {"refused.test", "dns_failed"},
+                                                       {"silent.test", "dns_timeout"}};
+  for (const auto& [host, diagnosis] : table) {
+    INFO(host);
+    auto found = names.lookup(host);
+    REQUIRE_FALSE(found);
+    CHECK(found.error().code == Errc::upstream_unreachable);
+    CHECK(found.error().diagnosis == diagnosis);
+    CHECK(found.error().message.find(names.dns.address()) != std::string::npos);
+    CHECK(found.error().message.find(host) != std::string::npos);
+  }
+  CHECK(names.lookup("broken.test").error().message.find("SERVFAIL") != std::string::npos);
+  CHECK(names.lookup("refused.test").error().message.find("REFUSED") != std::string::npos);
+  CHECK(names.lookup("empty.test").error().message.find("no address") != std::string::npos);
+}
+
+TEST_CASE("a truncated answer is fetched whole over TCP") {
+  Names names;
+  names.dns.set("long.test", {{"10.1.2.3", "10.1.2.4"}, 0, 60, false, true});
+  CHECK(names.hosts_of("long.test") == "10.1.2.3 10.1.2.4");
+}
+
+TEST_CASE("the search list serves names without a dot; a dot at the end turns it off") {
+  Names names;
+  write_text(names.dir / "resolv.conf", "search one.test two.test\nnameserver " + names.dns.address() + "\n");
+  names.dns.set("nexus.two.test", {{"10.2.2.2"}});
+  names.dns.set("a.b", {{"10.3.3.3"}});
+  CHECK(names.hosts_of("nexus") == "10.2.2.2");
+  CHECK(names.dns.asked("nexus.one.test") == 2);
+  CHECK(names.hosts_of("a.b") == "10.3.3.3");
+  CHECK(names.dns.asked("a.b.one.test") == 0);
+  CHECK(names.hosts_of("nexus.") == "dns_not_found");
+}
+
+TEST_CASE("ndots makes names with few dots go through the search list first") {
+  ResolvConf conf =
+      parse_resolv_conf("search x.test\noptions ndots:2 rotate\nnameserver 10.0.0.1\nnameserver ::1\n");
+  CHECK(conf.servers == std::vector<std::string>{"10.0.0.1:53", "[::1]:53"});
+  CHECK(candidate_names("a.b", conf) == std::vector<std::string>{"a.b.x.test", "a.b"});
+  CHECK(candidate_names("a.b.c", conf) == std::vector<std::string>{"a.b.c", "a.b.c.x.test"});
+  CHECK(candidate_names("a.", conf) == std::vector<std::string>{"a"});
+  CHECK(parse_resolv_conf("").servers == std::vector<std::string>{"127.0.0.1:53"});
+  CHECK(parse_resolv_conf("options ndots:99\n").ndots == 15);
+}
+
+TEST_CASE("a positive answer is kept for its TTL, a negative one only for seconds, and asked once by many") {
+  Names names;
+  names.dns.set("r.test", {{"10.1.2.3"}, 0, 1});
+  CHECK(names.hosts_of("r.test") == "10.1.2.3");
+  CHECK(names.hosts_of("r.test") == "10.1.2.3");
+  CHECK(names.dns.asked("r.test") == 2);  // A and AAAA
+  names.dns.set("r.test", {{"10.1.2.9"}, 0, 1});
+  names.pause(1100ms);
+  CHECK(names.hosts_of("r.test") == "10.1.2.9");
+  CHECK(names.hosts_of("no.test") == "dns_not_found");
+  CHECK(names.hosts_of("no.test") == "dns_not_found");
+  CHECK(names.dns.asked("no.test") == 2);
+  names.dns.set("many.test", {{"10.4.4.4"}});
+  int answers = 0;
+  std::vector<Ticket> tickets;
+  for (int i = 0; i < 10; ++i) {
+    tickets.push_back(
+        names.resolver->lookup("many.test", [&](Result<std::vector<Address>> got) { answers += got.ok(); }));
+  }
+  REQUIRE(names.until([&] { return answers == 10; }));
+  CHECK(names.dns.asked("many.test") == 2);
+}
+
+TEST_CASE("when no server answers any more an answer that ran out serves on") {
+  Names names;
+  names.dns.set("r.test", {{"10.1.2.3"}, 0, 1});
+  CHECK(names.hosts_of("r.test") == "10.1.2.3");
+  names.dns.set("r.test", {{}, 2});
+  names.pause(1100ms);
+  CHECK(names.hosts_of("r.test") == "10.1.2.3");
+  names.dns.set("r.test", {{}, 3});
+  CHECK(names.hosts_of("r.test") == "dns_not_found");
+}
+
+TEST_CASE("a dead or refusing first server costs little and is asked last afterwards") {
+  FakeDns dead;
+  dead.set("one.test", {.is_silent = true});
+  dead.set("two.test", {.is_silent = true});
+  dead.set("three.test", {{}, 5});
+  Names names;
+  write_text(names.dir / "resolv.conf",
+             "nameserver " + dead.address() + "\nnameserver " + names.dns.address() + "\n");
+  for (const char* name : {"one.test", "two.test", "three.test"}) names.dns.set(name, {{"10.1.1.1"}});
+  CHECK(names.hosts_of("one.test") == "10.1.1.1");
+  CHECK(dead.asked("one.test") > 0);
+  names.pause(500ms);  // both tries have run out
+  CHECK(names.hosts_of("two.test") == "10.1.1.1");
+  CHECK(dead.asked("two.test") == 0);
+  Names fresh;
+  write_text(fresh.dir / "resolv.conf",
+             "nameserver " + dead.address() + "\nnameserver " + names.dns.address() + "\n");
+  CHECK(fresh.hosts_of("three.test") == "10.1.1.1");
+}
+
+TEST_CASE("names under a zone are asked at the zone's servers") {
+  FakeDns cluster;
+  cluster.set("svc.cluster.local", {{"10.43.0.7"}});
+  Names names;
+  names.settings.zones = {{"local", {"127.0.0.1:1"}}, {"cluster.local", {cluster.address()}}};
+  CHECK(names.hosts_of("svc.cluster.local") == "10.43.0.7");
+  CHECK(names.dns.asked("svc.cluster.local") == 0);
+}
+
+TEST_CASE("changed files are read again") {
+  Names names;
+  names.settings.look_again = 0s;
+  CHECK(names.hosts_of("later.test") == "dns_not_found");
+  write_text(names.dir / "hosts", "10.7.7.7 later.test\n");
+  CHECK(names.hosts_of("later.test") == "10.7.7.7");
+  FakeDns other;
+  other.set("moved.test", {{"10.6.6.6"}});
+  CHECK(names.hosts_of("moved.test") == "dns_not_found");
+  write_text(names.dir / "resolv.conf", "nameserver " + other.address() + "\n");
+  CHECK(names.hosts_of("moved.test") == "10.6.6.6");
+}
+
+TEST_CASE("what is no host name is refused without asking") {
+  Names names;
+  for (const std::string& bad : {std::string(""), std::string("a..b"), std::string("a b"),
+                                 std::string(64, 'x'), std::string("."), std::string("x\x01y")}) {
+    CHECK(names.hosts_of(bad) == "dns_not_found");
+  }
+}
