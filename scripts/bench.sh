@@ -5,7 +5,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
-install_packages build bench
+layerd_build_packages
+layerd_test_packages
+layerd_install strace
 cmake --preset release >/dev/null
 cmake --build build/release
 exec python3 bench/run.py "$@"

@@ -22,22 +22,35 @@ for target in "$build"/fuzz/*_fuzz; do count=$((count + 1)); done
 each=$((total / count))
 [ "$each" -ge 1 ] || each=1
 
-failed=""
-for target in "$build"/fuzz/*_fuzz; do
-  name=$(basename "$target" _fuzz)
+# One target: quiet unless it fails; then the end of its log, and a mark beside it.
+run_target() {
+  name=$(basename "$1" _fuzz)
   found="$build/fuzz/found/$name"
   mkdir -p "$found"
+  rm -f "$build/fuzz/$name.failed"
   seeds=""
   [ -d "tests/fuzz/corpus/$name" ] && seeds="tests/fuzz/corpus/$name"
-  echo "fuzz: $name for $each s"
   # shellcheck disable=SC2086
-  if ! "$target" -max_total_time="$each" -rss_limit_mb=1024 -timeout=10 -max_len=16384 -print_final_stats=1 \
+  if ! "$1" -max_total_time="$each" -rss_limit_mb=1024 -timeout=10 -max_len=16384 -print_final_stats=1 \
       -artifact_prefix="$build/fuzz/crash-$name-" "$found" $seeds >"$build/fuzz/$name.log" 2>&1; then
-    failed="$failed $name"
+    : >"$build/fuzz/$name.failed"
     tail -n 60 "$build/fuzz/$name.log"
     echo "fuzz: $name failed; its input is kept as $build/fuzz/crash-$name-*" >&2
+    return 0
   fi
-  grep -E '^stat::number_of_executed_units' "$build/fuzz/$name.log" || true
+  units=$(sed -n 's/^stat::number_of_executed_units: *//p' "$build/fuzz/$name.log")
+  echo "fuzz: $name, $each s, ${units:-?} inputs"
+}
+
+# As many at a time as there are processors.
+jobs=$(nproc)
+running=0
+for target in "$build"/fuzz/*_fuzz; do
+  run_target "$target" &
+  running=$((running + 1))
+  if [ "$running" -ge "$jobs" ]; then wait; running=0; fi
 done
-[ -z "$failed" ] || { echo "fuzz: failed:$failed" >&2; exit 1; }
+wait
+failed=$(find "$build/fuzz" -maxdepth 1 -name '*.failed' -exec basename {} .failed \;)
+[ -z "$failed" ] || { echo "fuzz: failed: $failed" >&2; exit 1; }
 echo "fuzz: $count targets, nothing found"
