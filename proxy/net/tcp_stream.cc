@@ -7,7 +7,7 @@
 namespace layerd::net {
 namespace {
 
-constexpr int kMostUnsent = 512 << 10;
+constexpr int kMostUnsent = 1 << 20;
 constexpr int kIdleSeconds = 60, kProbeSeconds = 15, kProbes = 4;
 
 void set(int fd, int level, int option, int value) { setsockopt(fd, level, option, &value, sizeof value); }
