@@ -128,38 +128,58 @@ TlsServer::~TlsServer() {
   ::shutdown(listener_, SHUT_RDWR);
   thread_.join();
   ::close(listener_);
+  {
+    std::lock_guard lock(mutex_);
+    for (const int fd : open_) ::shutdown(fd, SHUT_RDWR);
+  }
+  for (std::thread& talk : talks_) talk.join();
+}
+
+std::string TlsServer::last_sni() {
+  std::lock_guard lock(mutex_);
+  return sni_;
 }
 
 void TlsServer::serve() {
   while (!stopping_) {
     const int fd = accept(listener_, nullptr, nullptr);
-    if (fd < 0) continue;
-    timeval limit{3, 0};
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    SSL* ssl = SSL_new(context_->raw);
-    SSL_set_fd(ssl, fd);
-    if (SSL_accept(ssl) == 1) {
-      const char* sni = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-      sni_ = sni ? sni : "";
-      resumed_ += SSL_session_reused(ssl);
-      ++handshakes_;
-      Line line{[ssl](char* into, std::size_t most) {
-                  const int n = SSL_read(ssl, into, static_cast<int>(most));
-                  return n > 0 ? static_cast<std::size_t>(n) : 0;
-                },
-                [ssl](const void* from, std::size_t size) {
-                  return SSL_write(ssl, from, static_cast<int>(size)) > 0;
-                }};
-      talk_(line);
-      SSL_shutdown(ssl);
-    }
-    SSL_free(ssl);
-    ::shutdown(fd, SHUT_WR);
-    char scratch[4096];
-    while (::recv(fd, scratch, sizeof scratch, 0) > 0) {
-    }
-    ::close(fd);
+    if (fd >= 0) talks_.emplace_back([this, fd] { serve_one(fd); });
   }
+}
+
+void TlsServer::serve_one(int fd) {
+  {
+    std::lock_guard lock(mutex_);
+    open_.push_back(fd);
+  }
+  SSL* ssl = SSL_new(context_->raw);
+  SSL_set_fd(ssl, fd);
+  if (SSL_accept(ssl) == 1) {
+    const char* sni = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    {
+      std::lock_guard lock(mutex_);
+      sni_ = sni ? sni : "";
+    }
+    resumed_ += SSL_session_reused(ssl);
+    ++handshakes_;
+    Line line{[ssl](char* into, std::size_t most) {
+                const int n = SSL_read(ssl, into, static_cast<int>(most));
+                return n > 0 ? static_cast<std::size_t>(n) : 0;
+              },
+              [ssl](const void* from, std::size_t size) {
+                return SSL_write(ssl, from, static_cast<int>(size)) > 0;
+              }};
+    talk_(line);
+    SSL_shutdown(ssl);
+  }
+  SSL_free(ssl);
+  ::shutdown(fd, SHUT_WR);
+  char scratch[4096];
+  while (::recv(fd, scratch, sizeof scratch, 0) > 0) {
+  }
+  std::lock_guard lock(mutex_);
+  std::erase(open_, fd);
+  ::close(fd);
 }
 
 }  // namespace layerd::test

@@ -1,9 +1,10 @@
-// Certificates made on the spot, and a TLS server of one thread over blocking sockets.
+// Certificates made on the spot, and a TLS server over blocking sockets, a thread for each connection.
 #pragma once
 
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -31,7 +32,7 @@ struct TlsServerSettings {
   int most_version = 0;    // e.g. TLS1_1_VERSION; 0: the newest
 };
 
-// Serves one connection after another on 127.0.0.1 until destroyed. `talk` gets a way to read (0: the
+// Serves on 127.0.0.1 until destroyed. `talk` gets a way to read (0: the
 // end) and to write everything.
 class TlsServer {
  public:
@@ -45,10 +46,11 @@ class TlsServer {
   unsigned short port() const { return port_; }
   int handshakes() const { return handshakes_; }
   int resumed() const { return resumed_; }
-  std::string last_sni() const { return sni_; }
+  std::string last_sni();
 
  private:
   void serve();
+  void serve_one(int fd);
   struct Context;
   std::unique_ptr<Context> context_;
   Talk talk_;
@@ -56,7 +58,10 @@ class TlsServer {
   unsigned short port_ = 0;
   std::atomic<int> handshakes_{0}, resumed_{0};
   std::atomic<bool> stopping_{false};
-  std::string sni_;  // written before handshakes_ grows
+  std::mutex mutex_;
+  std::string sni_;                 // guarded by mutex_
+  std::vector<int> open_;           // guarded by mutex_
+  std::vector<std::thread> talks_;  // of the accepting thread until it has ended
   std::thread thread_;
 };
 
