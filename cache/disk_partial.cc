@@ -70,6 +70,7 @@ void DiskPartial::run_next() {
         answer.result = work(*file);
         answer.front = file->front();
         answer.file = file->file();
+        if (!answer.result) answer.present = file->present();
         return answer;
       },
       [self = shared_from_this(), then = std::move(step.then)](StepAnswer answer) mutable {
@@ -87,10 +88,14 @@ void DiskPartial::step_done(Then then, StepAnswer answer) {
   run_next();
   if (then) then(std::move(answer));
   catch_up_if_behind();
-  if (!is_running_ && steps_.empty() && !is_held() && !syncing_ && host_ != nullptr) {
-    sync_timer_.reset();
-    host_->partial_idle(digest_);
-  }
+  tell_if_idle();
+}
+
+// The host may drop us.
+void DiskPartial::tell_if_idle() {
+  if (is_running_ || !steps_.empty() || is_held() || syncing_ || host_ == nullptr) return;
+  sync_timer_.reset();
+  host_->partial_idle(digest_);
 }
 
 void DiskPartial::catch_up_if_behind() {
@@ -136,7 +141,7 @@ Ticket DiskPartial::write(ByteCount offset, Bytes bytes, Done<Ok> done) {
       [self = weak_from_this(), operation, range, epoch = epoch_](StepAnswer answer) {
         auto us = self.lock();
         if (!us) return;
-        us->note_written(range, epoch, answer.result);
+        us->note_written(range, epoch, answer);
         if (answer.result && epoch != us->epoch_)
           answer.result = Error{Errc::canceled, "the bytes of the partial blob were discarded meanwhile"};
         operation->answer(std::move(answer.result));
@@ -144,10 +149,12 @@ Ticket DiskPartial::write(ByteCount offset, Bytes bytes, Done<Ok> done) {
   return Ticket(operation);
 }
 
-void DiskPartial::note_written(ByteRange range, unsigned epoch, const Result<Ok>& result) {
-  if (!result || epoch != epoch_ || range.empty()) return;
+void DiskPartial::note_written(ByteRange range, unsigned epoch, const StepAnswer& answer) {
+  if (epoch != epoch_ || range.empty()) return;
   const auto before = present_.total();
-  present_.add(range);
+  if (answer.result) present_.add(range);
+  // A failed write may have brought a part, or all but its record: the hash must not be ahead of us.
+  for (const auto& part : answer.present.ranges()) present_.add(part);
   const auto grown = present_.total() - before;
   unsynced_ += grown;
   if (host_ != nullptr && grown > 0) host_->partial_grew(digest_, grown);
@@ -312,7 +319,7 @@ void DiskPartial::begin_sync() {
 void DiskPartial::data_synced(ByteCount record_end, unsigned epoch, Result<Ok> result) {
   syncing_ = false;
   if (!result && host_ != nullptr) host_->partial_failed(result.error());
-  if (spent_) return;
+  if (spent_) return tell_if_idle();
   add_step(
       [record_end, ok = result.ok() && epoch == epoch_](PartialFile& file) -> Result<Ok> {
         if (!ok || record_end == 0) return Ok{};

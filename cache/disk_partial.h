@@ -65,7 +65,7 @@ class DiskPartial final : public PartialBlob, public std::enable_shared_from_thi
     Result<Ok> result = Ok{};
     ByteCount front = 0;
     FilePtr file;
-    ByteCount record_end = 0;
+    RangeSet present;  // after a failure only
   };
   using Work = Callback<Result<Ok>(PartialFile&)>;
   using Then = Callback<void(StepAnswer)>;
@@ -77,8 +77,9 @@ class DiskPartial final : public PartialBlob, public std::enable_shared_from_thi
   void add_step(Work work, Then then);
   void run_next();
   void step_done(Then then, StepAnswer answer);
+  void tell_if_idle();
   void catch_up_if_behind();
-  void note_written(ByteRange range, unsigned epoch, const Result<Ok>& result);
+  void note_written(ByteRange range, unsigned epoch, const StepAnswer& answer);
   void verify_on(std::shared_ptr<Pending<Ok>> operation);
   void compare(std::shared_ptr<Pending<Ok>> operation);
   void empty(const std::string& aside, Callback<void(Result<Ok>)> then);

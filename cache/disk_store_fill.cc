@@ -98,6 +98,7 @@ void DiskStore::committed(const Digest& digest, Result<PartialFile::Committed> r
   file_stored(digest, stored);
   note_good_write();
   if (begins_.contains(digest)) load_partial(digest);
+  if (closing_) close_when_idle();
   call->answer(StoredBlobPtr(adopt(digest, stored)));
 }
 
@@ -131,7 +132,10 @@ void DiskStore::put_now(const Digest& digest, Bytes content, std::shared_ptr<Pen
   }
   if (is_read_only()) return call->answer(refused_write());
   const auto size = content.size();
-  room_.ask(digest, size, [this, digest, call, bytes = std::move(content)](Result<Ok> granted) mutable {
+  // The answer is posted and nobody holds a Ticket of it: it may find the store gone.
+  room_.ask(digest, size, [this, alive = std::weak_ptr<bool>(alive_), digest, call,
+                           bytes = std::move(content)](Result<Ok> granted) mutable {
+    if (alive.expired()) return call->answer(Error{Errc::canceled, "the cache was closed"});
     if (!granted) return call->answer(granted.error());
     const auto temporary = layout_.temporary(next_temporary_++);
     auto kept = std::make_shared<const std::string>(bytes.view());

@@ -66,11 +66,14 @@ Result<std::unique_ptr<App>> App::start(UvLoop& loop, SettingsPtr settings, Conf
 // Listeners first, then who serves, then what they stand on. Workers end before what their answers
 // would touch on the loop is gone.
 App::~App() {
+  draining_exchanges_.reset();
+  closing_store_.reset();
   admin_tcp_listener_.reset();
   admin_listener_.reset();
   listener_.reset();
   admin_root_server_.reset();
   admin_guest_server_.reset();
+  admin_tcp_server_.reset();
   server_.reset();
   mirror_.reset();
   downloads_.reset();
@@ -144,7 +147,7 @@ proxy::MirrorSettingsPtr App::mirror_settings() const {
   settings->check_within = settings_->tags_check_within;
   settings->immutable = settings_->tags_immutable_patterns;
   settings->offline = settings_->offline;
-  settings->instance = instance_;
+  settings->instance = upstream::via_name(instance_);
   return settings;
 }
 
@@ -211,9 +214,11 @@ Result<Ok> App::listen_admin(std::vector<systemd::InheritedSocket>& sockets) {
       LogLine(LogLevel::warn, "admin_socket").field("path", path).field("err", bound.error().message);
   }
   if (!settings_->admin_listen) return Ok{};
+  site_ = std::make_unique<proxy::SiteService>(*mirror_);
+  admin_tcp_server_ = std::make_unique<http::Server>(loop_, *site_, metrics_);
   admin_tcp_listener_ = std::make_unique<net::Listener>(
       loop_, *workers_, net::ListenerSettings{64, 64},
-      [this](net::Accepted accepted) { server_->adopt(std::move(accepted.stream)); });
+      [this](net::Accepted accepted) { admin_tcp_server_->adopt(std::move(accepted.stream)); });
   const int fd = systemd::take_socket(sockets, settings_->admin_listen->str());
   auto bound = fd >= 0 ? admin_tcp_listener_->adopt(fd)
                        : admin_tcp_listener_->listen(address_of(*settings_->admin_listen));
@@ -222,6 +227,7 @@ Result<Ok> App::listen_admin(std::vector<systemd::InheritedSocket>& sockets) {
 }
 
 std::vector<std::string> App::apply(SettingsPtr settings, ConfigState state) {
+  if (draining_) return {};  // parts of us are gone already
   const auto restart_needed = changed_but_not_reloadable(*settings_, *settings);
   settings_ = std::move(settings);
   config_state_ = std::move(state);
@@ -243,7 +249,12 @@ void App::drain(Callback<void()> done) {
   if (admin_tcp_listener_) admin_tcp_listener_->stop();
   downloads_->drain();
   draining_exchanges_ = server_->drain(settings_->drain, [this, done = std::move(done)]() mutable {
-    // Downloads hold partial blobs; they are let go before the store writes its last word.
+    // Downloads hold partial blobs; they are let go before the store writes its last word. Nobody may
+    // ask for the status of what is gone.
+    admin_listener_->stop();
+    admin_root_server_.reset();
+    admin_guest_server_.reset();
+    admin_tcp_server_.reset();
     mirror_.reset();
     downloads_.reset();
     closing_store_ = store_->close([this, done = std::move(done)](Result<Ok> closed) mutable {

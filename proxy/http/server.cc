@@ -68,6 +68,7 @@ void Server::bury() {
   if (!connections_.empty() || !drain_) return;
   grace_.reset();
   const auto draining_now = std::exchange(drain_, nullptr);
+  draining_now->server = nullptr;  // its Ticket may outlive us
   if (auto done = std::move(draining_now->done)) done();
 }
 
