@@ -46,7 +46,7 @@ class App {
   App& operator=(const App&) = delete;
 
   // New settings for the next requests; running pulls keep theirs. Answers the keys whose change
-  // takes effect at the next start only.
+  // takes effect at the next start only. Does nothing once drain() was called.
   std::vector<std::string> apply(SettingsPtr settings, ConfigState state);
   // A file that was refused: the running configuration stays.
   void refuse(std::vector<std::string> errors);
@@ -94,9 +94,10 @@ class App {
   std::unique_ptr<upstream::RegistryFetcher> fetcher_;
   std::unique_ptr<proxy::DownloadTable> downloads_;
   std::unique_ptr<proxy::Mirror> mirror_;
+  std::unique_ptr<proxy::SiteService> site_;
   std::unique_ptr<AdminApi> admin_;
   std::unique_ptr<AdminService> admin_root_, admin_guest_;
-  std::unique_ptr<http::Server> server_, admin_root_server_, admin_guest_server_;
+  std::unique_ptr<http::Server> server_, admin_root_server_, admin_guest_server_, admin_tcp_server_;
   std::unique_ptr<net::Listener> listener_, admin_listener_, admin_tcp_listener_;
   Ticket draining_exchanges_, closing_store_;
 };

@@ -119,6 +119,7 @@ class Daemon {
 
   // Read and parsed on the loop: small files, and only when somebody asked for it.
   void reload() {
+    if (stopping_) return;
     notifier_.reloading();
     auto loaded = load_config(config_path_, {.must_exist = path_given_, .check_files = true});
     log_problems(LogLevel::warn, "config_warning", sentences(loaded.warnings));

@@ -55,7 +55,7 @@ struct Settings {
 
   bool offline = false;
 
-  unsigned connections_per_registry = 8;
+  unsigned connections_per_registry = 32;
   unsigned client_connections = 1024;
   Duration connect_timeout = std::chrono::seconds(5);
   Duration answer_timeout = std::chrono::seconds(10);

@@ -28,6 +28,8 @@ Ticket Confirmations::ask(const registry::TargetPtr& target, const Digest& diges
   const cache::RepositoryKey repository = target->key();
   const std::string name =
       fmt::format("{}{}@{}", kind == upstream::Kind::blob ? 'b' : 'm', repository, digest.str());
+  if (!questions_.contains(name) && questions_.size() >= kMostQuestions)
+    return answer_later<Confirmed>(parts_.loop, too_many_questions("digests"), std::move(done));
   auto& question = questions_[name];
   if (question) return question->waiters.add(std::move(done));
   question = std::make_unique<Question>();

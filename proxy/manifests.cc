@@ -167,18 +167,28 @@ class Manifests::Adoption final : public Pending<Ok> {
   void load() {
     pending_ = manifests_.load(digest_, [this](Result<ManifestPtr> kept) {
       if (!kept) return answer(std::move(kept).error());
-      const Manifest& manifest = **kept;
-      auto info = registry::parse_manifest(manifest.body.bytes, manifest.media_type);
-      if (!info) return answer(std::move(info).error());
-      keep_links(manifests_.parts_.catalog, target_->key(), digest_, manifest.body.bytes.size(), *info);
-      answer(Ok{});
+      manifest_ = std::move(*kept);
+      if (manifest_->body.bytes.size() <= kMostOnLoop)
+        return parsed(registry::parse_manifest(manifest_->body.bytes, manifest_->media_type));
+      pending_ = manifests_.parts_.workers.run<registry::ManifestInfo>(
+          "parse manifest",
+          [manifest = manifest_] {
+            return registry::parse_manifest(manifest->body.bytes, manifest->media_type);
+          },
+          [this](Result<registry::ManifestInfo> info) { parsed(std::move(info)); });
     });
+  }
+  void parsed(Result<registry::ManifestInfo> info) {
+    if (!info) return answer(std::move(info).error());
+    keep_links(manifests_.parts_.catalog, target_->key(), digest_, manifest_->body.bytes.size(), *info);
+    answer(Ok{});
   }
   void on_cancel() noexcept override { pending_.reset(); }
 
   Manifests& manifests_;
   registry::TargetPtr target_;
   Digest digest_;
+  ManifestPtr manifest_;
   Ticket pending_;
 };
 
@@ -212,6 +222,8 @@ Ticket Manifests::load(const Digest& digest, Done<ManifestPtr> done) {
 Ticket Manifests::fetch(const registry::TargetPtr& target, const std::string& reference,
                         std::optional<Digest> expected, Done<ManifestPtr> done) {
   std::string name = target->key() + "@" + reference;
+  if (!fetches_.contains(name) && fetches_.size() >= kMostQuestions)
+    return answer_later<ManifestPtr>(parts_.loop, too_many_questions("manifests"), std::move(done));
   auto& fetch = fetches_[name];
   if (fetch) return fetch->join(std::move(done));
   fetch = std::make_unique<Fetch>(*this, std::move(name), target, std::move(expected));

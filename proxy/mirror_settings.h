@@ -47,4 +47,12 @@ struct MirrorParts {
 // An upstream that gave no answer over all endpoints in this time makes a 502 (design.md §3.7).
 inline constexpr Duration kSourceWithin = std::chrono::seconds(20);
 
+// Questions upstream of one kind at once. They go on when their clients have left, so the bound on
+// connections does not bound them.
+inline constexpr std::size_t kMostQuestions = 1024;
+inline Error too_many_questions(std::string_view what) {
+  return {Errc::overloaded,
+          "too many questions about " + std::string(what) + " are under way; try again later"};
+}
+
 }  // namespace layerd::proxy

@@ -134,6 +134,16 @@ AskedPtr Mirror::understand(http::Exchange& exchange) {
   return asked;
 }
 
+void Mirror::serve_site(http::Exchange& exchange) {
+  const auto route = registry::parse_route(exchange.request().method, exchange.request().target);
+  if (refuses(exchange, route ? std::string_view(route->authority) : std::string_view())) return;
+  const bool is_page = route && (route->kind == RouteKind::healthz || route->kind == RouteKind::readyz ||
+                                 route->kind == RouteKind::metrics || route->kind == RouteKind::status_page);
+  if (is_page) return serve_page(exchange, *route);
+  respond_status(exchange, 404, "NAME_UNKNOWN",
+                 "this listener has the status page and metrics alone; images are on the mirror's");
+}
+
 std::unique_ptr<http::Handler> Mirror::serve_object(http::Exchange& exchange, AskedPtr asked) {
   switch (asked->route.kind) {
     case RouteKind::manifest:

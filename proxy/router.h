@@ -34,6 +34,9 @@ class Mirror final : public http::Service {
   std::unique_ptr<http::Handler> serve(http::Exchange& exchange) override;
   void ended(const Summary& summary) override { log_.ended(summary); }
 
+  // Only the pages beside /v2/: for a listener that is open to others than this node's runtimes.
+  void serve_site(http::Exchange& exchange);
+
   // A reload: the next request sees the new settings, running ones keep theirs.
   void set_settings(MirrorSettingsPtr settings);
   const ServedTally& tally() const { return log_.tally(); }
@@ -49,6 +52,21 @@ class Mirror final : public http::Service {
   SitePages pages_;
   ExchangeLog log_;
   std::unordered_map<std::string, AskedPtr> understood_;  // by target of GET and HEAD; bounded
+};
+
+// The service behind admin.listen: the Mirror's pages without its objects.
+class SiteService final : public http::Service {
+ public:
+  // The Mirror outlives this.
+  explicit SiteService(Mirror& mirror) : mirror_(mirror) {}
+  std::unique_ptr<http::Handler> serve(http::Exchange& exchange) override {
+    mirror_.serve_site(exchange);
+    return nullptr;
+  }
+  void ended(const Summary& summary) override { mirror_.ended(summary); }
+
+ private:
+  Mirror& mirror_;
 };
 
 }  // namespace layerd::proxy

@@ -94,6 +94,7 @@ class Tags::Check {
     if (!digest) return fetch(tag_, std::nullopt);
     auto record = tags_.usable(repository_, tag_);
     if (!record || record->digest != *digest) {
+      was_confirmed_ = true;
       const std::string reference = digest->str();
       return fetch(reference, std::move(*digest));
     }
@@ -118,6 +119,11 @@ class Tags::Check {
     const std::string name = name_of_tag(repository_, tag_);
     if (error.code == Errc::upstream_status && error.status == 405 && !asked_by_get_) {
       asked_by_get_ = true;  // a registry without HEAD for manifests
+      return fetch(tag_, std::nullopt);
+    }
+    // What HEAD named is gone by now, or not at this replica yet: the tag itself says what there is.
+    if (error.code == Errc::not_found && was_confirmed_ && !asked_by_get_) {
+      asked_by_get_ = true;
       return fetch(tag_, std::nullopt);
     }
     if (error.code == Errc::not_found) {
@@ -148,6 +154,7 @@ class Tags::Check {
   Waiters<TagAnswer> waiters_;
   bool patience_ended_ = false;  // who waited has the stale record; the question goes on
   bool asked_by_get_ = false;
+  bool was_confirmed_ = false;  // HEAD said that the tag exists
   Ticket asking_, patience_;
 };
 
@@ -182,6 +189,8 @@ Ticket Tags::find(MirrorSettingsPtr settings, const registry::TargetPtr& target,
     Error missing{Errc::not_found, fmt::format("upstream said a moment ago that {} does not exist", name)};
     return answer_later<TagAnswer>(parts_.loop, std::move(missing), std::move(done));
   }
+  if (!checks_.contains(name) && checks_.size() >= kMostQuestions)
+    return answer_later<TagAnswer>(parts_.loop, too_many_questions("tags"), std::move(done));
   auto& check = checks_[name];
   if (check) return check->join(std::move(done));
   check = std::make_unique<Check>(*this, std::move(settings), target, tag);

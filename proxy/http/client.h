@@ -33,6 +33,9 @@ struct ClientRequest {
   std::string body;                          // for POST; Content-Length is added
   Deadline head_deadline;                    // for the first byte and the whole head of the answer
   Duration stall{std::chrono::seconds(30)};  // longest silence within the body
+  // Would only be faster with it: `overloaded` at once unless half of the connections to the host are
+  // free, so that what a pull cannot do without never waits behind such requests.
+  bool is_spare = false;
   // Never pooled, never reused: for upstreams that misbehave.
   bool fresh_connection = false;
 };

@@ -86,6 +86,12 @@ void RunningRequest::start() {
 }
 
 void RunningRequest::take_place() {
+  if (request_.is_spare && !pool_->has_spare()) {
+    step_ = shared_->loop.post([this] {
+      finish(Error{Errc::overloaded, fmt::format("no connection to {} is to spare", name_)});
+    });
+    return;
+  }
   if (auto lease = pool_->try_take(request_.fresh_connection)) return on_place(std::move(*lease));
   const Deadline until = request_.where.deadline.sooner(request_.head_deadline);
   deadline_ = shared_->loop.at(until, "line for an upstream connection", [this] {

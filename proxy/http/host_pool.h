@@ -13,8 +13,8 @@
 namespace layerd::http {
 
 struct ClientLimits {
-  std::size_t connections_per_host = 8;  // >= 1; requests beyond wait in line
-  std::size_t idle_connections = 64;     // kept over all hosts
+  std::size_t connections_per_host = 32;  // >= 1; requests beyond wait in line
+  std::size_t idle_connections = 64;      // kept over all hosts
   Duration idle = std::chrono::seconds(60);
 };
 
@@ -65,6 +65,8 @@ class HostPool : public std::enable_shared_from_this<HostPool> {
 
   // Closes the idle connections; none is kept from now on.
   void close();
+  // Nobody waits and at least half of the places are free; a single place never is.
+  bool has_spare() const { return line_.empty() && busy_ < shared_->limits.connections_per_host / 2; }
   bool unused() const { return busy_ == 0 && idle_.empty() && line_.empty(); }
   std::size_t busy() const { return busy_; }
   std::size_t idle() const { return idle_.size(); }

@@ -107,6 +107,7 @@ std::size_t ServerConnection::take(ByteView input) {
   if (state_ == State::body) return take_body(input);
   if (state_ == State::head) return take_head(input);
   if (!seen_any_ && input.front() == kTlsHandshake) {
+    started_ = first_byte_ = shared_.loop.now();
     stream_->write_detached(Bytes::copy_of(
         "HTTP/1.0 400 Bad Request\r\n\r\nThis port speaks plain HTTP; the client sent a TLS handshake.\n"));
     shared_.refused_requests.add();

@@ -83,7 +83,8 @@ struct DnsServer::Question final : Pending<DnsAnswer> {
 DnsServer::DnsServer(UvLoop& loop, std::string server, Duration timeout)
     : loop_(loop), name_(std::move(server)) {
   ares_options options{};
-  options.flags = ARES_FLAG_NOCHECKRESP | ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_STAYOPEN;
+  // Sockets are not kept open: a new one has a new random port, which who would forge an answer must guess.
+  options.flags = ARES_FLAG_NOCHECKRESP | ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES;
   options.timeout = static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count());
   options.tries = 2;
   options.sock_state_cb = &on_socket;

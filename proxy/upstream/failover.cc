@@ -174,7 +174,7 @@ void FailoverFlow::end_round() {
     if (!wish) may_all_wait = false;
     if (wish) soonest = std::min(soonest.value_or(*wish), *wish);
   }
-  if (!may_help || round_ >= parts_.settings.rounds) return fail();
+  if (!may_help || request_.is_spare || round_ >= parts_.settings.rounds) return fail();
   Duration wait = backoff_.next();
   if (may_all_wait && soonest) wait = std::max(wait, Duration(*soonest));
   if (wait >= deadline_.left(parts_.loop.now())) return fail();

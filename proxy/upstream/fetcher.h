@@ -23,11 +23,12 @@ struct FetchRequest {
   registry::TargetPtr target;
   Kind kind = Kind::blob;
   bool head_only = false;
-  std::string reference;                  // tag or digest; for referrers the digest; unused for tags
-  std::string query;                      // passed on for referrers and tags; without '?'
-  std::optional<ByteRange> range;         // blob GET only; end == kOpenEnd: "bytes=first-"
-  std::size_t first_endpoint = 0;         // where to begin; the others follow in order, cyclic
-  bool only_first_endpoint = false;       // no failover inside this call
+  std::string reference;             // tag or digest; for referrers the digest; unused for tags
+  std::string query;                 // passed on for referrers and tags; without '?'
+  std::optional<ByteRange> range;    // blob GET only; end == kOpenEnd: "bytes=first-"
+  std::size_t first_endpoint = 0;    // where to begin; the others follow in order, cyclic
+  bool only_first_endpoint = false;  // no failover inside this call
+  bool is_spare = false;  // only with connections nobody else needs (http::ClientRequest::is_spare), one try
   Deadline deadline = Deadline::never();  // for the head of the answer, over all endpoints and retries
   // Called whenever the attempt moved on (see net::DialRequest::progress; a token or a redirect answered
   // too). May be empty; only notes the moment. Tag checks tell a slow path from a dead one by it.

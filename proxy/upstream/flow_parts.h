@@ -22,6 +22,7 @@ struct FlowParts {
   CredentialSource& credentials;
   Tokens& tokens;
   Refusals& basic_refusals;  // of Basic credentials by registries themselves
+  Refusals& rate_limits;     // by registries that said when to come back
   Demands& demands;
   EndpointHealth& health;
   Counter& body_bytes;

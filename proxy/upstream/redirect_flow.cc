@@ -35,6 +35,7 @@ void RedirectFlow::send() {
                                 is_trusted ? net::AddressPolicy::any : net::AddressPolicy::public_only,
                                 parts_.settings, parts_.loop.now(), request_.deadline);
   request.where.progress = request_.progress;
+  request.is_spare = request_.is_spare;
   for (const auto& header : request_.headers.all()) request.head.headers.add(header.name, header.value);
   if (!request_.authorization.empty() && is_home && !has_left_)
     request.head.headers.add("Authorization", request_.authorization);

@@ -18,6 +18,7 @@ struct RedirectRequest {
   std::string authorization;  // to the endpoint's own origin alone; may be empty
   Deadline deadline;
   std::function<void()> progress;  // may be empty
+  bool is_spare = false;
 };
 
 // Where the redirects ended.

@@ -22,8 +22,8 @@ void Refusals::add(const std::string& key, TimePoint now, Error why) {
   refusal.why = std::move(why);
 }
 
-void Refusals::add_until(const std::string& key, TimePoint until, Error why) {
-  make_room(until);
+void Refusals::add_until(const std::string& key, TimePoint now, TimePoint until, Error why) {
+  make_room(now);
   all_[key] = Refusal{until, Duration::zero(), std::move(why)};
 }
 

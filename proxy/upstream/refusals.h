@@ -20,7 +20,7 @@ class Refusals {
   // Holds for the first wait, and twice as long at each further time.
   void add(const std::string& key, TimePoint now, Error why);
   // Holds until `until`, without growing.
-  void add_until(const std::string& key, TimePoint until, Error why);
+  void add_until(const std::string& key, TimePoint now, TimePoint until, Error why);
   void forget(const std::string& key) { all_.erase(key); }
   std::size_t size() const { return all_.size(); }
 

@@ -32,6 +32,7 @@ class RegistryFetcher final : public Fetcher {
   CredentialSource credentials_;
   Tokens tokens_;
   Refusals basic_refusals_;
+  Refusals rate_limits_;
   Demands demands_;
   EndpointHealth health_;
   FlowParts parts_;

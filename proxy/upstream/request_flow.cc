@@ -2,8 +2,10 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <utility>
 
+#include "proxy/registry/range.h"
 #include "proxy/upstream/answer.h"
 #include "proxy/upstream/wire.h"
 
@@ -13,6 +15,20 @@ namespace {
 constexpr std::size_t kMostErrorBytes = 64u << 10;
 // A token of the cache that ran out, a fresh one, one with another scope.
 constexpr std::size_t kMostAuthorizations = 3;
+constexpr std::chrono::seconds kLongestRateLimit{300};
+
+// The body of an answer to HEAD.
+class NoBody final : public http::BodyReader {
+ public:
+  explicit NoBody(Loop& loop) : loop_(loop) {}
+  Ticket read(Done<Bytes> done) override {
+    return loop_.post([done = std::move(done)]() mutable { done(Bytes()); });
+  }
+  std::optional<ByteCount> length() const override { return 0; }
+
+ private:
+  Loop& loop_;
+};
 
 bool is_silence(const Error& error) {
   return error.code == Errc::upstream_unreachable || error.code == Errc::upstream_timeout;
@@ -36,9 +52,19 @@ RequestFlow::RequestFlow(FlowParts& parts, const FetchRequest& request, const re
 
 void RequestFlow::start(Done<FetchResponse> done) {
   done_ = std::move(done);
+  if (auto limited = parts_.rate_limits.holding(rate_key(), parts_.loop.now())) {
+    pending_ = parts_.loop.post([this, error = std::move(*limited)] { finish(error); });
+    return;
+  }
   attempt_ = parts_.health.begin(origin_name(endpoint_.base));
   if (const auto* demand = parts_.demands.find(endpoint_)) return authorize(*demand);
   send();
+}
+
+// Registries count manifests and blobs, GET and HEAD apart: a limit on one says nothing about the others.
+std::string RequestFlow::rate_key() const {
+  return fmt::format("{}\n{}{}", origin_name(endpoint_.base), static_cast<int>(request_.kind),
+                     request_.head_only ? "h" : "g");
 }
 
 void RequestFlow::authorize(Demand demand) {
@@ -63,12 +89,19 @@ void RequestFlow::on_authorization(Result<Authorization> authorization) {
 }
 
 void RequestFlow::send() {
-  asking_ = std::make_unique<RedirectFlow>(
-      parts_, endpoint_, rules_,
-      RedirectRequest{request_.head_only ? "HEAD" : "GET", object_url(endpoint_, request_),
-                      object_headers(request_), authorization_ ? authorization_->header : std::string(),
-                      deadline_, request_.progress});
+  asking_ =
+      std::make_unique<RedirectFlow>(parts_, endpoint_, rules_,
+                                     RedirectRequest{request_.head_only && !is_head_by_get_ ? "HEAD" : "GET",
+                                                     object_url(endpoint_, request_), headers_to_send(),
+                                                     authorization_ ? authorization_->header : std::string(),
+                                                     deadline_, request_.progress, request_.is_spare});
   asking_->start([this](Result<Landed> landed) { on_landed(std::move(landed)); });
+}
+
+http::Headers RequestFlow::headers_to_send() const {
+  auto headers = object_headers(request_);
+  if (is_head_by_get_) headers.add("Range", "bytes=0-0");
+  return headers;
 }
 
 void RequestFlow::on_landed(Result<Landed> landed) {
@@ -81,12 +114,25 @@ void RequestFlow::on_landed(Result<Landed> landed) {
   const int status = head_.status;
   // A signed URL that ran out: the registry makes a new one.
   if (is_elsewhere_ && status == 403 && !std::exchange(is_resolved_again_, true)) return send();
+  if (may_ask_by_get()) {
+    is_head_by_get_ = true;
+    return send();
+  }
   const bool is_stale_token = authorization_ && !authorization_->is_fresh;
   if (!is_elsewhere_ && (status == 401 || (status == 403 && is_stale_token)))
     return on_refused(std::move(*landed));
   if (is_elsewhere_ || status != 403) note_authorization_taken();
   if (status == 200 || status == 206) return on_accepted(std::move(*landed));
+  // An empty object has no first byte.
+  if (status == 416 && is_head_by_get_) return answer_head({});
   read_error(std::move(*landed));
+}
+
+// A URL that a registry signed for GET is often refused for HEAD; some registries know no HEAD of blobs.
+bool RequestFlow::may_ask_by_get() const {
+  if (!request_.head_only || is_head_by_get_) return false;
+  if (head_.status == 405 || head_.status == 501) return is_elsewhere_ || request_.kind == Kind::blob;
+  return is_elsewhere_ && (head_.status == 400 || head_.status == 403);
 }
 
 // The breaker is about the endpoint alone, not about storage or token servers it sends us to.
@@ -141,16 +187,40 @@ void RequestFlow::on_challenge(Result<Landed> landed) {
 }
 
 void RequestFlow::on_accepted(Landed landed) {
-  auto answer = read_answer(request_, head_, place_);
+  auto asked = request_;
+  if (is_head_by_get_) {
+    asked.head_only = false;
+    asked.range = ByteRange{0, 1};
+  }
+  auto answer = read_answer(asked, head_, place_);
   if (!answer) return finish(std::move(answer).error());
-  response_ = std::move(*answer);
-  response_.endpoint = endpoint_index_;
-  response_.endpoint_name = origin_name(endpoint_.base);
-  response_.authenticated = authorization_ && authorization_->credentials;
+  if (is_head_by_get_) return answer_head(std::move(*answer));
+  take(std::move(*answer));
   auto body = std::make_unique<CountedBody>(parts_.loop, parts_.body_bytes, std::move(landed.response.body));
   body_ = body.get();
   response_.body = std::move(body);
   if (request_.kind == Kind::manifest && !request_.head_only) return sniff_manifest();
+  finish(std::move(response_));
+}
+
+void RequestFlow::take(FetchResponse answer) {
+  response_ = std::move(answer);
+  response_.endpoint = endpoint_index_;
+  response_.endpoint_name = origin_name(endpoint_.base);
+  response_.authenticated = authorization_ && authorization_->credentials;
+}
+
+// What HEAD would have said. The body of a storage that ignored the range is dropped with its connection.
+void RequestFlow::answer_head(FetchResponse answer) {
+  take(std::move(answer));
+  if (head_.status != 200) {
+    const auto said = registry::parse_content_range(head_.headers.get("Content-Range").value_or(""));
+    response_.total = said ? said->size : std::nullopt;
+  }
+  response_.status = 200;
+  response_.headers = head_.headers;
+  response_.body_range = {0, response_.total.value_or(kOpenEnd)};
+  response_.body = std::make_unique<NoBody>(parts_.loop);
   finish(std::move(response_));
 }
 
@@ -185,6 +255,11 @@ void RequestFlow::on_error_body(std::string_view body) {
   error.retry_after = retry_after(head_.headers, parts_.loop.wall_now());
   if (error.retry_after)
     error.message += fmt::format(" (asks to come back after {} s)", error.retry_after->count());
+  if (head_.status == 429 && !is_elsewhere_ && error.retry_after) {
+    const auto now = parts_.loop.now();
+    parts_.rate_limits.add_until(rate_key(), now, now + std::min(*error.retry_after, kLongestRateLimit),
+                                 error);
+  }
   if (error.code != Errc::denied) return finish(std::move(error));
   // A storage that refuses says nothing about rights: those the registry had already granted.
   if (is_elsewhere_) {

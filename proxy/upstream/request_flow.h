@@ -32,11 +32,14 @@ class RequestFlow {
 
  private:
   // 1. With what the endpoint demanded last time, if anything.
+  std::string rate_key() const;
   void authorize(Demand demand);
   void on_authorization(Result<Authorization> authorization);
   // 2. The request and its redirects.
   void send();
+  http::Headers headers_to_send() const;
   void on_landed(Result<Landed> landed);
+  bool may_ask_by_get() const;
   void note_endpoint_answer(const Result<Landed>& landed);
   void note_authorization_taken();
   // 3. Refused: the challenge, from the answer or from /v2/, and the request again.
@@ -46,6 +49,8 @@ class RequestFlow {
   void on_challenge(Result<Landed> landed);
   // 4. Accepted, or an error with its text.
   void on_accepted(Landed landed);
+  void answer_head(FetchResponse answer);
+  void take(FetchResponse answer);
   void sniff_manifest();
   void on_first_bytes(Result<Bytes> bytes);
   void read_error(Landed landed);
@@ -66,6 +71,7 @@ class RequestFlow {
   Demand demand_;                   // that authorization_ answers
   std::size_t authorizations_ = 0;  // how many were made for this request
   bool is_resolved_again_ = false;  // after a 403 of the storage
+  bool is_head_by_get_ = false;     // HEAD is refused there: the first byte by GET tells the same
   http::ResponseHead head_;         // of the answer being looked at
   bool is_elsewhere_ = false;
   std::string place_;  // that gave it, for messages

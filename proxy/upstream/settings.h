@@ -12,7 +12,7 @@ namespace layerd::upstream {
 
 struct FetcherSettings {
   std::string version = "0.1.0";  // User-Agent: layerd/<version>
-  std::string instance;           // of this process, random; Via: 1.1 layerd-<instance>
+  std::string instance;           // of this process, random; Via: 1.1 <via_name(instance)>
   bool offline = false;           // true: no upstream is ever asked
 
   // One fetch whose caller gave no deadline: over all endpoints, retries, redirects and tokens.
@@ -49,5 +49,8 @@ struct FetcherSettings {
 };
 
 inline constexpr std::size_t kMostRedirects = 5;
+
+// Our pseudonym in Via: what we send upstream and what a request that came back to us carries.
+inline std::string via_name(const std::string& instance) { return "layerd-" + instance; }
 
 }  // namespace layerd::upstream

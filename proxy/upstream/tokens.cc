@@ -112,10 +112,10 @@ void Tokens::remember_outcome(const std::string& key, const std::string& account
   const auto& error = answer.error();
   if (error.status == 429) {
     const auto wait = std::min(error.retry_after.value_or(kRateLimitWithoutWord), kLongestRateLimit);
-    return refusals_.add_until(key, now + wait, error);
+    return refusals_.add_until(key, now, now + wait, error);
   }
   if (error.code != Errc::denied) return;
-  if (account.empty()) return refusals_.add_until(key, now + kAnonymousRefusal, error);
+  if (account.empty()) return refusals_.add_until(key, now, now + kAnonymousRefusal, error);
   refusals_.add(error.status == 401 ? account : key, now, error);  // a wrong password is wrong for all scopes
 }
 

@@ -106,7 +106,7 @@ http::ClientRequest client_request(std::string_view method, const registry::Url&
   request.head.target = url.path.empty() ? "/" : url.path;
   if (!url.query.empty()) request.head.target += "?" + url.query;
   request.head.headers.add("User-Agent", "layerd/" + settings.version);
-  request.head.headers.add("Via", "1.1 layerd-" + settings.instance);
+  request.head.headers.add("Via", "1.1 " + via_name(settings.instance));
   return request;
 }
 

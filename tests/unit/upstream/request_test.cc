@@ -238,3 +238,67 @@ TEST_CASE("offline asks nobody") {
   CHECK(answer.error().diagnosis == "offline");
   CHECK(up.client.sent().empty());
 }
+
+TEST_CASE("a storage or registry without HEAD is asked for the first byte by GET instead") {
+  Upstreams up;
+  const std::string head = "HEAD https://reg.example/v2/app/blobs/" + kDigest;
+  const std::string stored = "https://store.example/x?signed";
+  auto request = up.blob("reg.example", "app");
+  request.head_only = true;
+  std::optional<ByteCount> total = 1000;
+  SECTION("a storage whose URL is signed for GET") {
+    up.client.reply(head, redirect(stored));
+    up.client.reply(kBlob, redirect(stored));
+    up.client.reply("HEAD " + stored, status(403));
+    up.client.reply("GET " + stored, status(206, {{"Content-Range", "bytes 0-0/1000"}}, "x"));
+  }
+  SECTION("one that ignores the range") {
+    total = 9;
+    up.client.reply(head, redirect(stored));
+    up.client.reply(kBlob, redirect(stored));
+    up.client.reply("HEAD " + stored, status(405));
+    up.client.reply("GET " + stored, ok("all of it"));
+  }
+  SECTION("a registry that knows no HEAD of blobs") {
+    up.client.reply(head, status(405));
+    up.client.reply(kBlob, status(206, {{"Content-Range", "bytes 0-0/1000"}}, "x"));
+  }
+  SECTION("an empty blob") {
+    total = 0;
+    up.client.reply(head, status(501));
+    up.client.reply(kBlob, status(416, {{"Content-Range", "bytes */0"}}, "no such range"));
+  }
+  auto answer = up.fetch(request);
+  REQUIRE(answer);
+  CHECK(answer->status == 200);
+  CHECK(answer->total == total);
+  CHECK(up.body(*answer).empty());
+  CHECK(up.client.sent().back().header("Range") == "bytes=0-0");
+}
+
+TEST_CASE("what a storage refuses to HEAD and to GET is refused") {
+  Upstreams up;
+  up.client.reply("HEAD https://reg.example/v2/app/blobs/" + kDigest, redirect("https://store.example/x"));
+  up.client.reply(kBlob, redirect("https://store.example/x"));
+  up.client.reply("HEAD https://store.example/x", status(403));
+  up.client.reply("GET https://store.example/x", status(403));
+  auto request = up.blob("reg.example", "app");
+  request.head_only = true;
+  auto answer = up.fetch(request);
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == Errc::upstream_status);
+  CHECK(up.client.sent().size() <= 8);
+}
+
+TEST_CASE("of an error body 64 KiB are read and no more") {
+  Upstreams up;
+  const std::string words = R"({"errors":[{"code":"DENIED","message":"the words"}],"more":")";
+  const std::size_t size = GENERATE(60u << 10, 200u << 10);
+  up.client.reply(kManifest, status(500, {}, words + std::string(size, 'x') + "\"}"));
+  auto request = up.manifest("reg.example", "app", "1");
+  request.deadline = Deadline::in(up.loop.now(), 1s);
+  auto answer = up.fetch(request);
+  REQUIRE_FALSE(answer);
+  CHECK((answer.error().message.find("the words") != std::string::npos) == (size < (64u << 10)));
+  CHECK(answer.error().message.size() < 1000);
+}
