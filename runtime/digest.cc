@@ -15,16 +15,35 @@ int hex_value(char c) {
   return -1;  // upper case is not canonical (image-spec: lower hex only)
 }
 
-constexpr std::array<std::uint32_t, 256> make_crc_table() {
-  std::array<std::uint32_t, 256> table{};
+void write_hex(std::string_view bytes, char* out) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  for (char c : bytes) {
+    *out++ = kDigits[(static_cast<unsigned char>(c) >> 4) & 15];
+    *out++ = kDigits[static_cast<unsigned char>(c) & 15];
+  }
+}
+
+// Row 0 is the table of the plain algorithm; row n says what a byte does n places further on, so that
+// eight bytes are taken in one step.
+constexpr auto make_crc_tables() {
+  std::array<std::array<std::uint32_t, 256>, 8> tables{};
   for (std::uint32_t i = 0; i < 256; ++i) {
     std::uint32_t value = i;
     for (int bit = 0; bit < 8; ++bit) value = (value & 1) ? (value >> 1) ^ 0x82F63B78u : value >> 1;
-    table[i] = value;
+    tables[0][i] = value;
   }
-  return table;
+  for (std::size_t row = 1; row < tables.size(); ++row)
+    for (std::size_t i = 0; i < 256; ++i)
+      tables[row][i] = (tables[row - 1][i] >> 8) ^ tables[0][tables[row - 1][i] & 0xFF];
+  return tables;
 }
-constexpr auto kCrcTable = make_crc_table();
+constexpr auto kCrc = make_crc_tables();
+
+std::uint32_t little_endian(const char* bytes) {
+  std::uint32_t value = 0;
+  for (int i = 3; i >= 0; --i) value = value << 8 | static_cast<unsigned char>(bytes[i]);
+  return value;
+}
 
 }  // namespace
 
@@ -65,17 +84,19 @@ Digest Digest::from_raw(DigestAlgorithm algorithm, ByteView raw) {
 }
 
 std::string Digest::hex() const {
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string text;
-  text.reserve(128);
-  for (char c : raw()) {
-    text += kDigits[(static_cast<unsigned char>(c) >> 4) & 15];
-    text += kDigits[static_cast<unsigned char>(c) & 15];
-  }
+  const std::string_view bytes = raw();
+  std::string text(2 * bytes.size(), '\0');
+  write_hex(bytes, text.data());
   return text;
 }
 
-std::string Digest::str() const { return std::string(name_of(algorithm_)) + ":" + hex(); }
+std::string Digest::str() const {
+  const std::string_view name = name_of(algorithm_), bytes = raw();
+  std::string text(name.size() + 1 + 2 * bytes.size(), ':');
+  std::copy(name.begin(), name.end(), text.begin());
+  write_hex(bytes, text.data() + name.size() + 1);
+  return text;
+}
 
 struct Hasher::Context {
   Context() : evp(EVP_MD_CTX_new()) { LAYERD_CHECK(evp != nullptr); }
@@ -119,7 +140,14 @@ Digest digest_of(DigestAlgorithm algorithm, ByteView bytes) {
 
 std::uint32_t checksum32(ByteView bytes) {
   std::uint32_t value = 0xFFFFFFFFu;
-  for (char c : bytes) value = kCrcTable[(value ^ static_cast<unsigned char>(c)) & 0xFF] ^ (value >> 8);
+  for (; bytes.size() >= 8; bytes.remove_prefix(8)) {
+    const std::uint32_t low = value ^ little_endian(bytes.data());
+    const std::uint32_t high = little_endian(bytes.data() + 4);
+    value = kCrc[7][low & 0xFF] ^ kCrc[6][low >> 8 & 0xFF] ^ kCrc[5][low >> 16 & 0xFF] ^ kCrc[4][low >> 24] ^
+            kCrc[3][high & 0xFF] ^ kCrc[2][high >> 8 & 0xFF] ^ kCrc[1][high >> 16 & 0xFF] ^
+            kCrc[0][high >> 24];
+  }
+  for (char c : bytes) value = kCrc[0][(value ^ static_cast<unsigned char>(c)) & 0xFF] ^ (value >> 8);
   return value ^ 0xFFFFFFFFu;
 }
 

@@ -18,12 +18,15 @@ void append_number(std::string& out, ByteCount number) {
   out.append(digits, static_cast<std::size_t>(end - digits));
 }
 
-bool is_control(char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f; }
+bool is_control(char c) { return ((static_cast<unsigned char>(c) < 0x20) & (c != '\t')) | (c == 0x7f); }
 
+// Nearly no text holds one: looked for first, in a loop without branches.
 void append_clean(std::string& out, std::string_view text) {
-  const auto begin = static_cast<std::ptrdiff_t>(out.size());
+  bool found = false;
+  for (char c : text) found |= is_control(c);
   out.append(text);
-  std::replace_if(out.begin() + begin, out.end(), is_control, ' ');
+  if (found)
+    std::replace_if(out.end() - static_cast<std::ptrdiff_t>(text.size()), out.end(), is_control, ' ');
 }
 
 // The connection itself decides on these.

@@ -96,7 +96,11 @@ std::optional<ByteCount> first_wanted_byte(std::string_view header) {
   return specs.empty() ? std::nullopt : specs.front().first;
 }
 
-std::string etag_of(const Digest& digest) { return "\"" + digest.str() + "\""; }
+std::string etag_of(const Digest& digest) {
+  std::string tag = digest.str();
+  tag.reserve(tag.size() + 2);
+  return tag.insert(0, 1, '"') += '"';
+}
 
 bool if_range_holds(std::string_view header, const Digest& digest) { return trim(header) == etag_of(digest); }
 
