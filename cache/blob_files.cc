@@ -38,11 +38,12 @@ Result<OpenedFile> store_blob_file(FileOps& files, const Layout& layout, const D
   return open_blob_file(files, layout, digest);
 }
 
-Result<bool> verify_slice(FileOps& files, VerifyState& state, ByteCount most) {
+Result<bool> verify_slice(FileOps& files, VerifyState& state, ByteCount most, bool gently) {
   const auto end = state.offset + most;
   while (state.offset < end) {
-    auto bytes =
-        files.read_at(*state.file, state.offset, std::min<ByteCount>(kReadBytes, end - state.offset));
+    const auto size = std::min<ByteCount>(kReadBytes, end - state.offset);
+    auto bytes = gently ? files.read_at_gently(*state.file, state.offset, size)
+                        : files.read_at(*state.file, state.offset, size);
     if (!bytes) return std::move(bytes).error();
     if (bytes->empty()) return true;
     state.hasher.update(bytes->view());

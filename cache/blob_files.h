@@ -31,7 +31,8 @@ struct VerifyState {
 };
 
 // Reads and hashes up to `most` bytes more. False: the end of the file is not reached yet.
-Result<bool> verify_slice(FileOps& files, VerifyState& state, ByteCount most);
+// gently: what was not in memory before does not stay there.
+Result<bool> verify_slice(FileOps& files, VerifyState& state, ByteCount most, bool gently);
 
 // To the quarantine folder, which keeps the newest few.
 Result<Ok> quarantine_file(FileOps& files, const Layout& layout, const std::string& path,

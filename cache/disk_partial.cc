@@ -157,7 +157,7 @@ void DiskPartial::note_written(ByteRange range, unsigned epoch, const StepAnswer
   for (const auto& part : answer.present.ranges()) present_.add(part);
   const auto grown = present_.total() - before;
   unsynced_ += grown;
-  if (host_ != nullptr && grown > 0) host_->partial_grew(digest_, grown);
+  if (host_ != nullptr && grown > 0 && answer.result) host_->partial_grew(digest_, grown);
   if (unsynced_ >= kSyncBytes)
     begin_sync();
   else

@@ -177,7 +177,11 @@ void DiskStore::file_opened(const Digest& digest, Result<OpenedFile> opened) {
 StoredFilePtr DiskStore::adopt(const Digest& digest, const OpenedFile& opened) {
   auto blob = open_.find(digest);
   if (!blob || blob->bad() || blob->facts() != opened.facts) {
-    blob = std::make_shared<StoredFile>(loop_, workers_, digest, opened.file, opened.facts);
+    blob =
+        std::make_shared<StoredFile>(loop_, workers_, digest, opened.file, opened.facts, files_,
+                                     [this, alive = std::weak_ptr<bool>(alive_), digest](const Error& why) {
+                                       if (!alive.expired()) read_failed(digest, why);
+                                     });
     open_.drop(digest);
     open_.add(blob);
   }
@@ -246,7 +250,10 @@ Ticket DiskStore::get(const Digest& digest, ByteCount most, Done<Bytes> done) {
             hot_.put(digest, bytes->view());
             return call->answer(std::move(bytes));
           }
-          if (bytes.error().code != Errc::digest_mismatch) return call->answer(std::move(bytes));
+          if (bytes.error().code != Errc::digest_mismatch) {
+            read_failed(digest, bytes.error());
+            return call->answer(std::move(bytes));
+          }
           set_aside(digest, facts, [call, digest] {
             call->answer(Error{Errc::not_found, "the file of " + digest.str() + " was damaged"});
           });
@@ -286,7 +293,8 @@ Ticket DiskStore::remove(const Digest& digest, Done<Ok> done) {
     loop_.post_detached([call, error = *refusal] { call->answer(error); });
     return Ticket(call);
   }
-  drop({{digest, entry->facts.size, entry->last_used, false}}, [call] { call->answer(Ok{}); });
+  drop({{digest, entry->facts.size, entry->last_used, false}},
+       [call](Result<Ok> gone) { call->answer(std::move(gone)); });
   return Ticket(call);
 }
 

@@ -87,6 +87,7 @@ class DiskStore final : public BlobStore, private DiskPartial::Host, private Roo
   bool is_read_only() const { return loop_.now() < read_only_until_; }
   void note_error(const Error& error);
   void note_good_write();
+  void read_failed(const Digest& digest, const Error& error);
   void after_removal(const Digest& digest, Callback<void()> task);
   void removed(const std::vector<EvictionCandidate>& victims);
   void set_gauges();
@@ -102,7 +103,7 @@ class DiskStore final : public BlobStore, private DiskPartial::Host, private Roo
   void partial_set_aside() override;
   // Room::Host
   bool is_busy(const Digest& digest, bool partial) override;
-  void drop(std::vector<EvictionCandidate> victims, Callback<void()> then) override;
+  void drop(std::vector<EvictionCandidate> victims, Callback<void(Result<Ok>)> then) override;
 
   // Upkeep (disk_store_upkeep.cc)
   void verify_file(const Digest& digest, std::shared_ptr<VerifyState> state, bool gently, Verified then);

@@ -1,6 +1,7 @@
 // DiskStore: partial blobs, commits, small objects, removal and what the disk answers to writes.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "cache/disk_store.h"
@@ -133,29 +134,30 @@ void DiskStore::put_now(const Digest& digest, Bytes content, std::shared_ptr<Pen
   if (is_read_only()) return call->answer(refused_write());
   const auto size = content.size();
   // The answer is posted and nobody holds a Ticket of it: it may find the store gone.
-  room_.ask(digest, size, [this, alive = std::weak_ptr<bool>(alive_), digest, call,
-                           bytes = std::move(content)](Result<Ok> granted) mutable {
-    if (alive.expired()) return call->answer(Error{Errc::canceled, "the cache was closed"});
-    if (!granted) return call->answer(granted.error());
-    const auto temporary = layout_.temporary(next_temporary_++);
-    auto kept = std::make_shared<const std::string>(bytes.view());
-    jobs_.run<OpenedFile>(
-        "store a small object",
-        [files = files_, layout = layout_, digest, temporary, kept] {
-          return store_blob_file(*files, layout, digest, temporary, *kept);
-        },
-        [this, digest, call, kept](Result<OpenedFile> stored) {
-          room_.give_back(digest, kept->size());
-          if (!stored) {
-            note_error(stored.error());
-            return call->answer(stored.error());
-          }
-          hot_.put(digest, *kept);
-          file_stored(digest, *stored);
-          note_good_write();
-          call->answer(Ok{});
-        });
-  });
+  room_.ask(digest, size,
+            [this, alive = std::weak_ptr<bool>(alive_), digest, call,
+             bytes = std::move(content)](Result<Ok> granted) mutable {
+              if (alive.expired()) return call->answer(Error{Errc::canceled, "the cache was closed"});
+              if (!granted) return call->answer(granted.error());
+              const auto temporary = layout_.temporary(next_temporary_++);
+              auto kept = std::make_shared<const std::string>(bytes.view());
+              jobs_.run<OpenedFile>(
+                  "store a small object",
+                  [files = files_, layout = layout_, digest, temporary, kept] {
+                    return store_blob_file(*files, layout, digest, temporary, *kept);
+                  },
+                  [this, digest, call, kept](Result<OpenedFile> stored) {
+                    room_.give_back(digest, kept->size());
+                    if (!stored) {
+                      note_error(stored.error());
+                      return call->answer(stored.error());
+                    }
+                    hot_.put(digest, *kept);
+                    file_stored(digest, *stored);
+                    note_good_write();
+                    call->answer(Ok{});
+                  });
+            });
 }
 
 void DiskStore::note_error(const Error& error) {
@@ -178,6 +180,16 @@ void DiskStore::note_error(const Error& error) {
       .field("kind", kind)
       .field("err", error.message)
       .field("effect", "new blobs pass through uncached until writes succeed again");
+}
+
+// A finished blob that cannot be read: counted and looked at; what the disk does not give back is set
+// aside and fetched again. It says nothing about writes.
+void DiskStore::read_failed(const Digest& digest, const Error& error) {
+  if (error.code != Errc::local_io) return;
+  errors_io_.add();
+  LogLine(LogLevel::error, "cache_read").field("digest", digest.str()).field("err", error.message);
+  if (std::find(background_.begin(), background_.end(), digest) == background_.end())
+    verify_in_background(digest);
 }
 
 void DiskStore::note_good_write() {
@@ -239,35 +251,70 @@ bool DiskStore::is_busy(const Digest& digest, bool partial) {
   return openings_.contains(digest) || open_.in_use(digest);
 }
 
-void DiskStore::drop(std::vector<EvictionCandidate> victims, Callback<void()> then) {
+namespace {
+
+struct Leaving {
+  EvictionCandidate victim;
+  std::optional<BlobEntry> row;
   std::vector<std::string> paths;
+  bool is_gone = false;
+};
+
+struct Removal {
+  std::vector<Leaving> all;
+  Result<Ok> first = Ok{};  // what the first file that stayed met
+};
+
+Removal remove_files(FileOps& files, std::vector<Leaving> all) {
+  Removal removal{std::move(all)};
+  for (auto& leaving : removal.all) {
+    leaving.is_gone = true;
+    for (const auto& path : leaving.paths) {
+      auto gone = files.remove(path);
+      leaving.is_gone = leaving.is_gone && gone;
+      if (!gone && removal.first) removal.first = std::move(gone);
+    }
+  }
+  return removal;
+}
+
+}  // namespace
+
+void DiskStore::drop(std::vector<EvictionCandidate> victims, Callback<void(Result<Ok>)> then) {
+  std::vector<Leaving> all;
   for (const auto& victim : victims) {
     removing_.insert(victim.digest);
-    evicted_bytes_.add(victim.size);
     if (victim.is_partial) {
       rows_.remove_partial(victim.digest);
-      paths.push_back(layout_.partial(victim.digest));
-      paths.push_back(layout_.ranges(victim.digest));
+      all.push_back({victim, {}, {layout_.partial(victim.digest), layout_.ranges(victim.digest)}});
       continue;
     }
+    all.push_back({victim, rows_.find(victim.digest), {layout_.blob(victim.digest)}});
     rows_.remove(victim.digest);
     open_.drop(victim.digest);
     hot_.erase(victim.digest);
-    paths.push_back(layout_.blob(victim.digest));
   }
   set_gauges();
-  jobs_.run<Ok>(
+  jobs_.run<Removal>(
       "evict",
-      [files = files_, paths = std::move(paths)]() -> Result<Ok> {
-        Result<Ok> first = Ok{};
-        for (const auto& path : paths)
-          if (auto gone = files->remove(path); !gone && first) first = gone;
-        return first;
+      [files = files_, all = std::move(all)]() mutable -> Result<Removal> {
+        return remove_files(*files, std::move(all));
       },
-      [this, victims = std::move(victims), then = std::move(then)](Result<Ok> result) mutable {
-        if (!result) note_error(result.error());
+      [this, victims = std::move(victims), then = std::move(then)](Result<Removal> removal) mutable {
+        for (const auto& leaving : removal->all) {
+          const auto& victim = leaving.victim;
+          if (leaving.is_gone)
+            evicted_bytes_.add(victim.size);
+          else if (victim.is_partial)
+            rows_.put_partial(victim.digest, {victim.size, victim.last_used});
+          else if (leaving.row)
+            rows_.put(victim.digest, *leaving.row);
+        }
+        set_gauges();
+        auto first = std::move(removal->first);
+        if (!first) note_error(first.error());
         removed(victims);
-        then();
+        then(std::move(first));
       });
 }
 

@@ -1,6 +1,7 @@
 // DiskStore: verification, scrub, rebuild and the tidying of partial blobs: what goes on in the
 // background, one slice at a time.
 #include <algorithm>
+#include <cerrno>
 
 #include "cache/disk_store.h"
 #include "runtime/log.h"
@@ -41,10 +42,14 @@ void DiskStore::verify_file(const Digest& digest, std::shared_ptr<VerifyState> s
   jobs_.run<bool>(
       "verify a blob",
       [files = files_, state, gently] {
-        return verify_slice(*files, *state, gently ? kGentleSlice : kSlice);
+        return verify_slice(*files, *state, gently ? kGentleSlice : kSlice, gently);
       },
       [this, digest, state, gently, then = std::move(then)](Result<bool> ended) mutable {
         if (gently) scrubbed_bytes_.add(std::min<ByteCount>(state->offset, kGentleSlice));
+        if (!ended && ended.error().sys_errno == EIO) {  // what cannot be read is as good as wrong
+          errors_io_.add();
+          return set_aside(digest, state->facts, [then = std::move(then)]() mutable { then(false); });
+        }
         if (!ended) {
           note_error(ended.error());
           return then(std::move(ended));
@@ -186,7 +191,7 @@ void DiskStore::partials_listed(const std::vector<FolderEntry>& entries) {
     workers_.run_detached([files = files_, orphans = std::move(orphans)] {
       for (const auto& path : orphans) static_cast<void>(files->remove(path));
     });
-  if (!old.empty()) drop(std::move(old), [] {});
+  if (!old.empty()) drop(std::move(old), [](Result<Ok>) {});
 }
 
 // The whole store once in a period, never faster than the pace; an idle store costs one timer.

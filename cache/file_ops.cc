@@ -40,6 +40,16 @@ Result<Bytes> FileOps::read_at(const File& file, ByteCount offset, std::size_t m
   return file.read_at(offset, max);
 }
 
+Result<Bytes> FileOps::read_at_gently(const File& file, ByteCount offset, std::size_t max) {
+  if (auto warm = file.read_at_once(offset, max); warm && !warm->empty()) return std::move(*warm);
+  ::posix_fadvise(file.fd(), 0, 0, POSIX_FADV_RANDOM);  // no read-ahead into what comes next
+  auto bytes = read_at(file, offset, max);
+  if (bytes)
+    ::posix_fadvise(file.fd(), static_cast<off_t>(offset), static_cast<off_t>(bytes->size()),
+                    POSIX_FADV_DONTNEED);
+  return bytes;
+}
+
 Result<Ok> FileOps::write_at(const File& file, ByteCount offset, ByteView bytes) {
   return file.write_at(offset, bytes);
 }

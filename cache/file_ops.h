@@ -37,6 +37,9 @@ class FileOps {
   virtual ~FileOps() = default;
   virtual Result<FilePtr> open(const std::string& path, int flags, mode_t mode = 0600);
   virtual Result<Bytes> read_at(const File& file, ByteCount offset, std::size_t max);
+  // The same, without pushing what others read out of the page cache: pages that were not in memory before
+  // do not stay there.
+  virtual Result<Bytes> read_at_gently(const File& file, ByteCount offset, std::size_t max);
   virtual Result<Ok> write_at(const File& file, ByteCount offset, ByteView bytes);
   virtual Result<Ok> truncate(const File& file, ByteCount size);
   virtual Result<Ok> sync(const File& file, bool data_only);

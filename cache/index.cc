@@ -11,8 +11,10 @@ using namespace std::chrono_literals;
 
 constexpr Duration kGather = 100ms;  // how long changes wait for company
 constexpr Duration kAfterFailure = 2s;
-constexpr std::size_t kBatch = 4000;        // changes in one transaction
-constexpr std::size_t kMostQueued = 50000;  // a disk that refuses writes must not eat the memory
+constexpr std::size_t kBatch = 4000;          // changes in one transaction
+constexpr std::size_t kMostRead = 128;        // rows of a table kept in memory
+constexpr std::size_t kMostRemembered = 512;  // bytes of one such row
+constexpr std::size_t kMostQueued = 50000;    // a disk that refuses writes must not eat the memory
 
 std::string index_key(ByteView key) {
   if (key.size() <= kMostKeyBytes) return std::string(key);
@@ -25,16 +27,18 @@ Result<Ok> write_batch(IndexFile& file, Journal& journal, std::vector<IndexChang
   changes.push_back({Table::meta, "journal", journal.place().encoded()});
   if (auto written = file.write(changes); !written || !journal.wants_compaction()) return written;
   auto compacted = journal.compact([&file](const Journal::Feed& feed) {
-    for (std::size_t i = 0; i < kTableCount; ++i) {
+    bool is_whole = true;  // a row that the index has lost may still be in the journal
+    for (std::size_t i = 0; is_whole && i < kTableCount; ++i) {
       const auto table = static_cast<Table>(i);
       if (!is_journaled(table)) continue;
-      file.scan(table, {}, [&](ByteView key, ByteView value) {
+      is_whole = file.scan(table, {}, [&](ByteView key, ByteView value) {
         feed(table, key, value);
         return true;
       });
     }
+    return is_whole;
   });
-  if (!compacted) return Ok{};  // the old journal is whole and goes on; tried again with the next batch
+  if (!compacted) return Ok{};  // the old journal is whole and goes on; tried again when it has grown
   return file.write({{Table::meta, "journal", journal.place().encoded()}});
 }
 
@@ -57,10 +61,21 @@ Index::~Index() = default;
 
 std::optional<std::string> Index::get(Table table, ByteView key) const {
   LAYERD_ON_LOOP(loop_);
-  const std::string name = index_key(key);
+  std::string name = index_key(key);
   if (!queued_.empty())
     if (auto found = queued_.find({table, name}); found != queued_.end()) return found->second.value;
-  return file_->get(table, name);
+  const auto& read = read_[static_cast<std::size_t>(table)];
+  if (const auto found = read.find(name); found != read.end()) return found->second;
+  auto value = file_->get(table, name);
+  if (value) remember(table, std::move(name), *value);
+  return value;
+}
+
+void Index::remember(Table table, std::string name, const std::string& value) const {
+  if (value.size() > kMostRemembered) return;
+  auto& read = read_[static_cast<std::size_t>(table)];
+  if (read.size() >= kMostRead) read.clear();
+  read.emplace(std::move(name), value);
 }
 
 void Index::put(Table table, ByteView key, std::string value) { change(table, key, std::move(value)); }
@@ -71,6 +86,7 @@ void Index::change(Table table, ByteView key, std::optional<std::string> value) 
   LAYERD_CHECK(!key.empty());
   const Name name{table, index_key(key)};
   if (queued_.size() >= kMostQueued && !queued_.contains(name)) return dropped_.add();
+  read_[static_cast<std::size_t>(table)].erase(name.key);
   queued_[name] = {std::move(value), next_number_++};
   if (!is_writing_ && !soon_.held()) write_soon(kGather);
 }

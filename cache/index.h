@@ -3,9 +3,11 @@
 // then one LMDB transaction. Loop thread. Destroying it drops what is still queued, as a crash would.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "cache/index_file.h"
@@ -47,6 +49,7 @@ class Index {
     std::uint64_t number;
   };
   void change(Table table, ByteView key, std::optional<std::string> value);
+  void remember(Table table, std::string name, const std::string& value) const;
   void write_soon(Duration wait);
   void write_now();
   void written(std::uint64_t last, Result<Ok> result);
@@ -59,6 +62,8 @@ class Index {
   std::shared_ptr<IndexFile> file_;
   std::shared_ptr<Journal> journal_;
   std::map<Name, Change> queued_;
+  // Rows read lately, as the file has them: a hot object is looked up with each request. Bounded.
+  mutable std::array<std::unordered_map<std::string, std::string>, kTableCount> read_;
   std::uint64_t next_number_ = 1;
   std::uint64_t counted_bad_rows_ = 0;
   struct Flush {

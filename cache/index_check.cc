@@ -127,13 +127,16 @@ bool IndexFile::walk(const std::string& folder) {
   return free_list_is_sound(walk);
 }
 
+// The parent may have threads already (the log's, the workers'): the child calls nothing but system calls,
+// LMDB and malloc, which glibc keeps usable across fork, and ends by _exit.
 bool index_is_sound(const std::string& folder, int most_seconds) {
   const pid_t child = ::fork();
   if (child < 0) return false;
   if (child == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     ::prctl(PR_SET_DUMPABLE, 0);
-    for (const int number : {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL}) ::signal(number, SIG_DFL);
+    for (const int number : {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGTERM, SIGINT, SIGHUP})
+      ::signal(number, SIG_DFL);
     const rlimit seconds{static_cast<rlim_t>(most_seconds), static_cast<rlim_t>(most_seconds)};
     ::setrlimit(RLIMIT_CPU, &seconds);
     ::_exit(IndexFile::walk(folder) ? 0 : 1);

@@ -86,24 +86,27 @@ std::optional<std::string> IndexFile::get(Table table, ByteView key) {
   return answer;
 }
 
-void IndexFile::scan(Table table, ByteView from, const RowFunction& row) const {
+bool IndexFile::scan(Table table, ByteView from, const RowFunction& row) const {
   MDB_txn* begun = nullptr;
-  if (mdb_txn_begin(env_, nullptr, MDB_RDONLY, &begun) != 0) return;
+  if (mdb_txn_begin(env_, nullptr, MDB_RDONLY, &begun) != 0) return false;
   TxnPtr txn(begun);
   MDB_cursor* opened = nullptr;
-  if (mdb_cursor_open(txn.get(), tables_[static_cast<std::size_t>(table)], &opened) != 0) return;
+  if (mdb_cursor_open(txn.get(), tables_[static_cast<std::size_t>(table)], &opened) != 0) return false;
   CursorPtr cursor(opened);
   MDB_val key = val(from);
   MDB_val value{};
+  bool is_whole = true;
   int end = mdb_cursor_get(cursor.get(), &key, &value, from.empty() ? MDB_FIRST : MDB_SET_RANGE);
   for (; end == 0; end = mdb_cursor_get(cursor.get(), &key, &value, MDB_NEXT)) {
     auto payload = open_value(table, view(key), view(value));
     if (!payload) {
+      is_whole = false;
       bad_rows_.fetch_add(1, std::memory_order_relaxed);
     } else if (!row(view(key), *payload)) {
       break;
     }
   }
+  return is_whole && (end == 0 || end == MDB_NOTFOUND);
 }
 
 Result<Ok> IndexFile::write(const std::vector<IndexChange>& changes) {

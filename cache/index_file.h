@@ -31,7 +31,9 @@ class IndexFile {
   IndexFile& operator=(const IndexFile&) = delete;
 
   std::optional<std::string> get(Table table, ByteView key);
-  void scan(Table table, ByteView from, const RowFunction& row) const;
+  // True: every row was handed out until the end or until `row` answered false. False: some could not
+  // be read.
+  bool scan(Table table, ByteView from, const RowFunction& row) const;
 
   // All changes in one durable transaction. Errors: overloaded: the map is full, grow() and try
   // again; no_space, local_io.

@@ -105,7 +105,7 @@ Result<Ok> Journal::replay(JournalPlace from, const std::function<void(IndexChan
   if (facts->size > end_)
     if (auto cut = files_->truncate(*file_, end_); !cut) return cut;
   if (generation_ != 0) return Ok{};
-  if (end_ == 0) return begin_afresh(std::random_device{}() | 1u, [](const Feed&) {});
+  if (end_ == 0) return begin_afresh(std::random_device{}() | 1u, [](const Feed&) { return true; });
   generation_ = std::random_device{}() | 1u;  // the head is lost, the records are not
   live_ = 0;
   return Ok{};
@@ -119,22 +119,30 @@ Result<Ok> Journal::append(const std::vector<IndexChange>& changes) {
                   change.value ? std::optional<ByteView>(*change.value) : std::nullopt);
   }
   if (records.empty()) return Ok{};
+  // Whole records of a failed append must not be found behind a shorter one later: they are older.
+  if (is_torn_)
+    if (auto cut = files_->truncate(*file_, end_); !cut) return cut;
+  is_torn_ = true;
   if (auto written = files_->write_at(*file_, end_, records); !written) return written;
   if (auto synced = files_->sync(*file_, true); !synced) return synced;
+  is_torn_ = false;
   end_ += records.size();
   return Ok{};
 }
 
 bool Journal::wants_compaction() const {
+  if (end_ < not_before_) return false;
   if (end_ > kLarge) return end_ > live_ + live_ / 4;
   return end_ > kSmall && end_ > 2 * live_;
 }
 
-Result<Ok> Journal::compact(const std::function<void(const Feed&)>& rows) {
-  return begin_afresh(generation_ + 1, rows);
+Result<Ok> Journal::compact(const std::function<bool(const Feed&)>& rows) {
+  auto done = begin_afresh(generation_ + 1, rows);
+  not_before_ = done ? 0 : end_ + kSmall;
+  return done;
 }
 
-Result<Ok> Journal::begin_afresh(std::uint64_t generation, const std::function<void(const Feed&)>& rows) {
+Result<Ok> Journal::begin_afresh(std::uint64_t generation, const std::function<bool(const Feed&)>& rows) {
   const std::string beside = path_ + ".new";
   auto file = files_->open(beside, O_RDWR | O_CREAT | O_TRUNC);
   if (!file) return std::move(file).error();
@@ -147,21 +155,22 @@ Result<Ok> Journal::begin_afresh(std::uint64_t generation, const std::function<v
     end += pending.size();
     pending.clear();
   };
-  rows([&](Table table, ByteView key, ByteView value) {
+  const bool is_whole = rows([&](Table table, ByteView key, ByteView value) {
     append_change(pending, table, key, value);
     if (pending.size() > 256_KiB) flush();
   });
+  if (!is_whole) return Error{Errc::local_io, "rows for the journal " + path_ + " could not be read"};
   flush();
   if (written) written = files_->write_at(**file, 0, head_record(generation, end));
   if (written) written = files_->sync(**file, false);
   if (written) written = files_->rename(beside, path_);
   if (!written) return written;
-  const auto slash = path_.rfind('/');
-  if (auto synced = files_->sync_folder(path_.substr(0, slash)); !synced) return synced;
+  // From here on the new file is the journal: whatever happens, appends must go there.
   file_ = *file;
   generation_ = generation;
   end_ = live_ = end;
-  return Ok{};
+  is_torn_ = false;
+  return files_->sync_folder(path_.substr(0, path_.rfind('/')));
 }
 
 }  // namespace layerd::cache

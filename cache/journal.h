@@ -32,22 +32,25 @@ class Journal {
   Result<Ok> append(const std::vector<IndexChange>& changes);
   // More than twice the live bytes, or more than 64 MiB when that helps.
   bool wants_compaction() const;
-  // Writes a new journal from what `rows` feeds and puts it in the place of the old one.
-  Result<Ok> compact(const std::function<void(const Feed&)>& rows);
+  // Writes a new journal from what `rows` feeds and puts it in the place of the old one. `rows` answers
+  // false when it could not feed all: then the old one stays, as after every error.
+  Result<Ok> compact(const std::function<bool(const Feed&)>& rows);
 
   JournalPlace place() const { return {generation_, end_}; }
   std::uint64_t damaged_bytes() const { return damaged_; }
 
  private:
   Journal(FileOpsPtr files, std::string path) : files_(std::move(files)), path_(std::move(path)) {}
-  Result<Ok> begin_afresh(std::uint64_t generation, const std::function<void(const Feed&)>& rows);
+  Result<Ok> begin_afresh(std::uint64_t generation, const std::function<bool(const Feed&)>& rows);
 
   FileOpsPtr files_;
   std::string path_;
   FilePtr file_;
   std::uint64_t generation_ = 0;
   ByteCount end_ = 0;
-  ByteCount live_ = 0;  // bytes after the last compaction
+  ByteCount live_ = 0;        // bytes after the last compaction
+  ByteCount not_before_ = 0;  // a compaction failed: the next one is tried when the journal has this size
+  bool is_torn_ = false;      // a failed append may have left bytes behind end_
   std::uint64_t damaged_ = 0;
 };
 

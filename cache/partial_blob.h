@@ -34,8 +34,8 @@ class PartialBlob {
   // Writes `bytes` at `offset`; hashes them in the same job when they lie at the hash front, else
   // the front catches up later by reading back. Answered when they are present.
   // A ranges record is appended at least every 4 MiB, fdatasync every 32 MiB or 5 s.
-  // Errors: no_space, local_io: the bytes are not present. Dropping the Ticket: the write happens
-  // all the same (present() grows), unseen.
+  // Errors: no_space, local_io: a part of the bytes may be present all the same. Dropping the Ticket: the
+  // write happens all the same (present() grows), unseen.
   virtual Ticket write(ByteCount offset, Bytes bytes, Done<Ok> done) = 0;
 
   // 1..max bytes that are present at `offset`. Errors: local_io; range_unsatisfiable if absent.

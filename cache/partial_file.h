@@ -33,7 +33,7 @@ class PartialFile {
   // What a former download left and may be trusted. No file is made.
   Result<Loaded> load();
   // Writes what of `bytes` is absent (never over what is present: it may be hashed already), then
-  // hashes on from the front. On an error nothing of it counts as present.
+  // hashes on from the front. After an error present() tells what of it is there all the same.
   Result<Ok> write(ByteCount offset, ByteView bytes);
   // Hashes up to `most` bytes that came before the front reached them.
   Result<Ok> catch_up(ByteCount most);
@@ -52,6 +52,7 @@ class PartialFile {
   Result<Ok> reset(const std::string& aside);
 
   ByteCount front() const { return front_; }
+  const RangeSet& present() const { return present_; }
   const Hasher& hasher() const { return hasher_; }
   FilePtr file() const { return data_; }
 

@@ -10,6 +10,7 @@ using namespace std::chrono_literals;
 constexpr Duration kFreshFor = 1s;
 constexpr ByteCount kFreshBytes = 64_MiB;
 constexpr std::size_t kMostCandidates = 4096;
+constexpr std::size_t kSliceRows = 1000;  // looked at in one turn of the loop
 
 std::int64_t unix_now(const Loop& loop) {
   return std::chrono::duration_cast<std::chrono::seconds>(loop.wall_now().time_since_epoch()).count();
@@ -101,21 +102,35 @@ bool Room::serve_first() {
     answer_first(Ok{});
     return true;
   }
-  auto chosen = victims(needed);
+  begin_search(needed);
+  return false;
+}
+
+void Room::search_done() {
+  auto found = std::move(search_.candidates);
+  auto& ask = asks_.front();
+  const auto needed = shortage(ask.more);
+  is_serving_ = false;
+  if (!ask.operation->wanted() || needed == 0) return serve();
+  std::erase_if(found, [this](const auto& each) { return host_.is_busy(each.digest, each.is_partial); });
+  auto chosen = choose_victims(std::move(found), needed, unix_now(loop_));
   ByteCount sum = 0;
   for (const auto& victim : chosen) sum += victim.size;
   if (chosen.empty() || (sum < needed && ask.more > 0)) {
     answer_first(refusal(ask.more));
-    return true;
+    return serve();
   }
-  *ask.dropped += sum;
   is_serving_ = true;
-  host_.drop(std::move(chosen), [this] {
+  host_.drop(std::move(chosen), [this, sum](Result<Ok> gone) {
     is_serving_ = false;
     is_fresh_ = false;
+    if (gone) {
+      *asks_.front().dropped += sum;
+    } else {
+      answer_first(std::move(gone).error());  // a disk that removes nothing: no more rows are tried
+    }
     serve();
   });
-  return false;
 }
 
 void Room::read_space() {
@@ -142,25 +157,40 @@ ByteCount Room::shortage(ByteCount more) const {
   return std::max(over_cap, under_floor);
 }
 
-std::vector<EvictionCandidate> Room::victims(ByteCount needed) {
-  const auto now = unix_now(loop_);
-  std::vector<EvictionCandidate> candidates;
+void Room::begin_search(ByteCount needed) {
+  is_serving_ = true;
+  search_ = {};
+  search_.needed = needed;
   rows_.partials([&](const Digest& digest, const PartialEntry& entry) {
-    if (!host_.is_busy(digest, true)) candidates.push_back({digest, entry.bytes, entry.last_used, true});
-    return candidates.size() < kMostCandidates;
+    if (!host_.is_busy(digest, true))
+      search_.candidates.push_back({digest, entry.bytes, entry.last_used, true});
+    return search_.candidates.size() < kMostCandidates;
   });
-  ByteCount sum = 0;
-  int oldest_class = -1;
-  rows_.by_use(std::nullopt, [&](const Digest& digest, const BlobEntry& entry) {
+  slice_ = loop_.post([this] { search_on(); });
+}
+
+// The oldest class as a whole, and as many more as are needed.
+void Room::search_on() {
+  const auto now = unix_now(loop_);
+  std::size_t looked_at = 0;
+  rows_.by_use(search_.after, [&](const Digest& digest, const BlobEntry& entry) {
+    if (looked_at == kSliceRows) return false;
+    ++looked_at;
+    search_.after = {entry.last_used, digest};
     if (entry.pinned || host_.is_busy(digest, false)) return true;
     const int number = age_class(entry.last_used, now);
-    if (sum >= needed && number != oldest_class) return false;
-    oldest_class = number;
-    sum += entry.facts.size;
-    candidates.push_back({digest, entry.facts.size, entry.last_used, false});
-    return candidates.size() < kMostCandidates || sum < needed;
+    const bool is_enough = search_.sum >= search_.needed;
+    if (is_enough && (number != search_.oldest_class || search_.candidates.size() >= kMostCandidates)) {
+      looked_at = 0;
+      return false;
+    }
+    search_.oldest_class = number;
+    search_.sum += entry.facts.size;
+    search_.candidates.push_back({digest, entry.facts.size, entry.last_used, false});
+    return true;
   });
-  return choose_victims(std::move(candidates), needed, now);
+  if (looked_at < kSliceRows) return search_done();
+  slice_ = loop_.post([this] { search_on(); });
 }
 
 void Room::answer_first(Result<Ok> result) {

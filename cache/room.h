@@ -19,7 +19,8 @@ class Room {
     virtual ~Host() = default;
     // A finished blob somebody reads, or a partial one somebody fills.
     virtual bool is_busy(const Digest& digest, bool partial) = 0;
-    virtual void drop(std::vector<EvictionCandidate> victims, Callback<void()> then) = 0;
+    // `then` hears of the first file that could not be removed; its row is there again.
+    virtual void drop(std::vector<EvictionCandidate> victims, Callback<void(Result<Ok>)> then) = 0;
   };
   Room(Loop& loop, Workers& workers, const StoreSettings& settings, BlobRows& rows, Host& host);
 
@@ -54,6 +55,14 @@ class Room {
     std::shared_ptr<Pending<Ok>> operation;
     std::shared_ptr<ByteCount> dropped;
   };
+  // Candidates are gathered a slice of rows at a time: most of a big store may be pinned.
+  struct Search {
+    ByteCount needed = 0;
+    std::vector<EvictionCandidate> candidates;
+    ByteCount sum = 0;
+    int oldest_class = -1;
+    std::optional<std::pair<std::int64_t, Digest>> after;  // the last row looked at
+  };
   struct Live {
     ByteCount reserved = 0;
     ByteCount grown = 0;  // present, but not yet in its row
@@ -63,7 +72,9 @@ class Room {
   bool serve_first();
   void read_space();
   ByteCount shortage(ByteCount more) const;
-  std::vector<EvictionCandidate> victims(ByteCount needed);
+  void begin_search(ByteCount needed);
+  void search_on();
+  void search_done();
   void answer_first(Result<Ok> result);
   Error refusal(ByteCount more) const;
 
@@ -72,7 +83,9 @@ class Room {
   BlobRows& rows_;
   Host& host_;
   std::deque<Ask> asks_;
-  bool is_serving_ = false;  // a reading or an eviction is under way
+  bool is_serving_ = false;  // a reading, a search or an eviction is under way
+  Search search_;
+  Ticket slice_;
   std::unordered_map<Digest, Live> live_;
   ByteCount reserved_bytes_ = 0;
   ByteCount live_bytes_ = 0;

@@ -122,8 +122,9 @@ Result<Ok> write_growing(IndexFile& index, const std::vector<IndexChange>& chang
   return written;
 }
 
-// What the journal holds beyond the index goes into it.
-Result<Ok> take_in_journal(IndexFile& index, Journal& journal) {
+// What the journal holds beyond the index goes into it. is_rebuild: noted in the same transaction as the
+// place in the journal, so that a rebuild which a crash cut off at any point is gone on with.
+Result<Ok> take_in_journal(IndexFile& index, Journal& journal, bool is_rebuild) {
   const auto place = JournalPlace::decoded(index.get(Table::meta, "journal").value_or(""));
   std::vector<IndexChange> batch;
   Result<Ok> written = Ok{};
@@ -140,6 +141,7 @@ Result<Ok> take_in_journal(IndexFile& index, Journal& journal) {
   if (batch.empty() && place.generation == journal.place().generation && place.end == journal.place().end)
     return Ok{};
   batch.push_back({Table::meta, "journal", journal.place().encoded()});
+  if (is_rebuild) batch.push_back({Table::meta, "rebuild", std::string(1, '\0')});
   return write_growing(index, batch);
 }
 
@@ -160,11 +162,14 @@ Result<StartedStore> start_store(const StoreSettings& settings) {
   auto index = open_index(settings, layout, started.is_rebuild);
   if (!index) return std::move(index).error();
   started.index = *index;
+  // An index without a place in the journal was never begun to the end.
+  if (!started.index->get(Table::meta, "journal")) started.is_rebuild = true;
   started.is_rebuild = started.is_rebuild && *known;
   auto journal = Journal::open(settings.files, layout.journal());
   if (!journal) return std::move(journal).error();
   started.journal = *journal;
-  if (auto taken = take_in_journal(*started.index, *started.journal); !taken) return std::move(taken).error();
+  if (auto taken = take_in_journal(*started.index, *started.journal, started.is_rebuild); !taken)
+    return std::move(taken).error();
   if (auto removed = files.remove(layout.clean()); !removed) return std::move(removed).error();
   if (auto synced = files.sync_folder(layout.root()); !synced) return std::move(synced).error();
   return started;

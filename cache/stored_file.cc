@@ -4,8 +4,15 @@
 
 namespace layerd::cache {
 
-StoredFile::StoredFile(Loop& loop, Workers& workers, Digest digest, FilePtr file, FileFacts facts)
-    : loop_(loop), workers_(workers), digest_(digest), file_(std::move(file)), facts_(facts) {}
+StoredFile::StoredFile(Loop& loop, Workers& workers, Digest digest, FilePtr file, FileFacts facts,
+                       FileOpsPtr files, Failed failed)
+    : loop_(loop),
+      workers_(workers),
+      digest_(digest),
+      file_(std::move(file)),
+      facts_(facts),
+      files_(std::move(files)),
+      failed_(std::move(failed)) {}
 
 Ticket StoredFile::size(Done<ByteCount> done) {
   auto operation = std::make_shared<Pending<ByteCount>>(std::move(done));
@@ -34,13 +41,16 @@ Ticket StoredFile::read(ByteCount offset, ByteCount max, Done<Bytes> done) {
   }
   return workers_.run<Bytes>(
       "blob read",
-      [file = file_, offset, wanted]() -> Result<Bytes> {
-        auto bytes = file->read_at(offset, wanted);
+      [files = files_, file = file_, offset, wanted]() -> Result<Bytes> {
+        auto bytes = files->read_at(*file, offset, wanted);
         if (bytes && bytes->empty())
           return Error{Errc::local_io, "the file " + file->path() + " is shorter than it was"};
         return bytes;
       },
-      std::move(done));
+      [failed = failed_, done = std::move(done)](Result<Bytes> bytes) mutable {
+        if (!bytes) failed(bytes.error());
+        done(std::move(bytes));
+      });
 }
 
 void OpenBlobs::add(const StoredFilePtr& blob) {

@@ -2,6 +2,7 @@
 // next request. Loop thread.
 #pragma once
 
+#include <functional>
 #include <list>
 #include <unordered_map>
 
@@ -13,7 +14,10 @@ namespace layerd::cache {
 
 class StoredFile final : public StoredBlob {
  public:
-  StoredFile(Loop& loop, Workers& workers, Digest digest, FilePtr file, FileFacts facts);
+  using Failed = std::function<void(const Error&)>;
+  // failed: hears, on the loop, of a read the disk refused.
+  StoredFile(Loop& loop, Workers& workers, Digest digest, FilePtr file, FileFacts facts, FileOpsPtr files,
+             Failed failed);
 
   const Digest& digest() const override { return digest_; }
   ByteCount byte_count() const override { return facts_.size; }
@@ -33,6 +37,8 @@ class StoredFile final : public StoredBlob {
   const Digest digest_;
   const FilePtr file_;
   const FileFacts facts_;
+  const FileOpsPtr files_;
+  const Failed failed_;
   bool bad_ = false;
   TimePoint looked_at_{};
 };

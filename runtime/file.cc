@@ -6,12 +6,14 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <limits>
 
 namespace layerd {
 namespace {
 
+// A file that may not grow so far is a full disk for this file, not a sick one.
 Errc code_for(int sys_errno) {
-  return sys_errno == ENOSPC || sys_errno == EDQUOT ? Errc::no_space : Errc::local_io;
+  return sys_errno == ENOSPC || sys_errno == EDQUOT || sys_errno == EFBIG ? Errc::no_space : Errc::local_io;
 }
 
 std::string parent_of(const std::string& path) {
@@ -62,6 +64,9 @@ std::optional<Bytes> File::read_at_once(ByteCount offset, std::size_t max) const
 }
 
 Result<Ok> File::write_at(ByteCount offset, ByteView bytes) const {
+  constexpr auto kMost = static_cast<ByteCount>(std::numeric_limits<off_t>::max());
+  if (offset > kMost || bytes.size() > kMost - offset)
+    return errno_error("cannot write " + path_, EFBIG, code_for(EFBIG));
   while (!bytes.empty()) {
     const ssize_t n = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;

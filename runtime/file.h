@@ -30,7 +30,7 @@ class File {
   // The same without blocking, from the page cache; nothing if a page is cold or the kernel cannot
   // tell (preadv2 RWF_NOWAIT). Loop thread.
   std::optional<Bytes> read_at_once(ByteCount offset, std::size_t max) const;
-  // All of it or an error: no_space for ENOSPC and EDQUOT, local_io otherwise. Blocks.
+  // All of it or an error: no_space for ENOSPC, EDQUOT and EFBIG, local_io otherwise. Blocks.
   Result<Ok> write_at(ByteCount offset, ByteView bytes) const;
   Result<Ok> sync(bool data_only) const;
 

@@ -20,6 +20,9 @@ class FaultyFiles final : public cache::FileOps {
  public:
   std::atomic<int> good_writes{-1};  // after so many writes each one fails; below zero: none fails
   std::atomic<int> fails_with{ENOSPC};
+  std::atomic<bool> keeps_files{false};                // removing fails with EROFS
+  std::atomic<bool> loses_syncs{false};                // syncing a file fails with EIO
+  std::atomic<bool> bad_sectors{false};                // reading a finished blob fails with EIO
   std::atomic<ByteCount> disk_total{0}, disk_free{0};  // zero total: ask the kernel
   std::string boot = "boot-1";                         // changed only while no store is open
 
@@ -34,7 +37,17 @@ class FaultyFiles final : public cache::FileOps {
     remember(file, offset, bytes.size());
     return FileOps::write_at(file, offset, bytes);
   }
+  Result<Bytes> read_at(const File& file, ByteCount offset, std::size_t max) override {
+    if (bad_sectors && file.path().find("/blobs/") != std::string::npos)
+      return errno_error("cannot read " + file.path(), EIO);
+    return FileOps::read_at(file, offset, max);
+  }
+  Result<Ok> remove(const std::string& path) override {
+    if (keeps_files) return errno_error("cannot remove " + path, EROFS);
+    return FileOps::remove(path);
+  }
   Result<Ok> sync(const File& file, bool data_only) override {
+    if (loses_syncs) return errno_error("cannot sync " + file.path(), EIO);
     const std::lock_guard lock(mutex_);
     unsynced_.erase(file.path());
     return FileOps::sync(file, data_only);
