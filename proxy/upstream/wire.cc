@@ -137,7 +137,8 @@ std::optional<std::chrono::seconds> retry_after(const http::Headers& headers, Wa
   if (const auto digits = registry::parse_digits(text))
     return seconds(std::min<std::uint64_t>(*digits, static_cast<std::uint64_t>(kMost.count())));
   std::tm date{};
-  const char* end = strptime(std::string(text).c_str(), "%a, %d %b %Y %H:%M:%S GMT", &date);
+  const std::string terminated(text);
+  const char* end = strptime(terminated.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &date);
   if (end == nullptr || *end != '\0') return std::nullopt;
   const auto at = std::chrono::system_clock::from_time_t(timegm(&date));
   return std::clamp(std::chrono::ceil<seconds>(at - now), seconds(0), kMost);
