@@ -147,6 +147,8 @@ void Download::ask_size(const upstream::FetchRequest& request) {
 
 void Download::on_size(Result<upstream::FetchResponse> answer, const registry::Target& target) {
   if (size_) return;
+  if (answer && answer->total && *answer->total > kMostBlob)
+    answer = absurd_size(answer->endpoint_name, *answer->total);
   if (state_ == State::connecting) {
     if (!answer) return on_connect_failed(answer.error());
     if (!answer->total) {

@@ -13,6 +13,10 @@ constexpr ByteCount kLowRoom = 4_MiB;       // more is asked for before the last
 
 }  // namespace
 
+Error absurd_size(const std::string& endpoint, ByteCount size) {
+  return {Errc::upstream_protocol, fmt::format("{} says the blob has {} bytes", endpoint, size)};
+}
+
 bool Download::opened(Segment& segment, const upstream::FetchResponse& response) {
   const std::size_t place = places_.find(*segment.target(), response.endpoint);
   segment.place = place;
@@ -37,6 +41,10 @@ bool Download::opened(Segment& segment, const upstream::FetchResponse& response)
 }
 
 bool Download::check_size(Segment& segment, const upstream::FetchResponse& response) {
+  if (response.total && *response.total > kMostBlob) {
+    segment_failed(take_out(segment), absurd_size(response.endpoint_name, *response.total));
+    return false;
+  }
   if (response.total && size_ && *size_ != *response.total) {
     size_disagrees(take_out(segment), *response.total);
     return false;
@@ -259,6 +267,7 @@ void Download::start_segment(Segment::Purpose purpose, ByteRange range, std::siz
   request.reference = digest_.str();
   request.first_endpoint = places_.endpoint(place);
   request.only_first_endpoint = true;
+  request.is_spare = purpose == Segment::Purpose::extra;
   const bool is_whole = range.first == 0 && range.end == size_.value_or(upstream::kOpenEnd);
   if (!is_whole) request.range = range;
   const TimePoint now = parts_->loop.now();

@@ -76,6 +76,7 @@ void DownloadFollower::size_confirmed(ByteCount size) {
 
 void DownloadFollower::attempt_failed(const Error& why) {
   if (has_read_) return give_up(why);
+  own_fetch_.reset();
   for (const auto& read : reads_) {
     read->step.reset();
     read->begun = false;

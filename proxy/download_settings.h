@@ -64,6 +64,10 @@ struct DownloadParts {
   DownloadMetrics metrics;
 };
 
+// A blob of more bytes than this is an upstream's lie; all arithmetic on offsets is safe below it.
+inline constexpr ByteCount kMostBlob = ByteCount{1} << 50;
+Error absurd_size(const std::string& endpoint, ByteCount size);
+
 // Of a body that reaches the end of a blob, this many bytes wait for the digest.
 inline constexpr ByteCount kHeldTail = 64_KiB;
 inline ByteCount held_from(ByteCount size) { return size - std::min(kHeldTail, size); }

@@ -60,7 +60,9 @@ Joined DownloadTable::join(const Digest& digest, registry::TargetPtr target, std
     download->close();
     return {std::move(follower), true, nullptr};
   }
-  running_[digest] = download;
+  auto& place = running_[digest];
+  if (!place.expired()) ended_.push_back(place);  // it ended a moment ago and its followers go on with it
+  place = download;
   download->start();
   return joined(std::move(follower), download, target, true);
 }
@@ -105,10 +107,11 @@ void DownloadTable::keep(const std::shared_ptr<Download>& download, Duration wai
   kept.until = parts_->loop.after(wait, "download: nobody follows", [this, digest, is_last] {
     const auto found = kept_.find(digest);
     if (found == kept_.end()) return;
-    const Kept last = std::move(found->second);
+    const Kept spent = std::move(found->second);
     kept_.erase(found);
-    if (!is_last && last.download->is_nearly_finished())
-      keep(last.download, parts_->settings.finish_within, true);
+    if (!is_last && spent.download->is_nearly_finished())
+      return keep(spent.download, parts_->settings.finish_within, true);
+    if (find(digest) == spent.download) running_.erase(digest);  // nobody else holds it
   });
 }
 

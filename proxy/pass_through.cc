@@ -45,6 +45,9 @@ Ticket PassThrough::size(Done<ByteCount> done) {
 
 Ticket PassThrough::read(ByteCount offset, ByteCount max, std::optional<ByteRange> want, Done<Bytes> done) {
   want_ = want;
+  // A former reader left while a chunk was on its way: where the body stands is not known any more.
+  if (stalled_.held()) body_.reset();
+  stalled_.reset();
   read_asked_ = std::make_shared<Read>(std::move(done), offset, max);
   pending_ = parts_.loop.post([this] { step(); });
   return Ticket(read_asked_);
@@ -66,19 +69,41 @@ void PassThrough::step() {
         Error{Errc::range_unsatisfiable, fmt::format("byte {} is past the end of {} bytes", offset, *size_)});
   }
   if (serve()) return;
-  if (partial_) {
-    const ByteCount end = end_for(std::min(partial_->present().run_end(offset), offset + read_asked_->max));
-    if (end > offset) return serve_partial(end - offset);
-  }
+  if (needs_digest() && !hasher_) return prepare_hash();
+  if (const ByteCount end = end_on_disk(offset); end > offset) return serve_partial(end - offset);
   if (!needs_digest()) return stream_from(offset);
-  const bool on_disk = partial_ && partial_->present().run_end(offset) > offset;
   const bool in_buffer = offset >= buffer_first_ && offset < buffer_first_ + buffer_.size();
-  if (hasher_ && offset < hashed_ && !on_disk && !in_buffer) {  // a reader who went back
+  if (offset < hashed_ && !in_buffer) {  // a reader who went back
     if (++restarts_ > parts_.settings.start_overs) return fail(places_.worst());
-    hasher_.reset();
+    if (!had_ || had_->first < hashed_) had_.emplace(hashed_, hasher_->finish());
+    return prepare_hash();
   }
-  if (!hasher_) return prepare_hash();
+  if (partial_ && partial_->present().run_end(hashed_) > hashed_) return hash_partial();
   stream_from(hashed_);
+}
+
+// How far the partial file serves a reader. Where the digest counts it serves nothing that is not part of
+// the hash: what the hash is of and what is read are the same bytes, wherever they came from.
+ByteCount PassThrough::end_on_disk(ByteCount offset) const {
+  if (!partial_) return offset;
+  const ByteCount end = std::min(partial_->present().run_end(offset), offset + read_asked_->max);
+  return needs_digest() ? std::min(end_for(end), hashed_) : end;
+}
+
+// The hash goes on with what the partial file has behind it.
+void PassThrough::hash_partial() {
+  body_.reset();
+  pos_ = hashed_;
+  const ByteCount most = std::min(cache::kMaxRead, *size_ - hashed_);
+  pending_ = partial_->read(hashed_, most, [this](Result<Bytes> bytes) {
+    if (!bytes) {
+      partial_.reset();
+      return step();
+    }
+    take_in(bytes->view());
+    if (is_wrong()) return;
+    step();
+  });
 }
 
 // From the buffer. True if that answered the reader.
@@ -163,6 +188,8 @@ void PassThrough::on_head(Result<upstream::FetchResponse> answer, ByteCount star
   if (answer->body_range.first > start) {
     return broke({Errc::upstream_protocol, fmt::format("{} answered another range", answer->endpoint_name)});
   }
+  if (answer->total && *answer->total > kMostBlob)
+    return broke(absurd_size(answer->endpoint_name, *answer->total));
   if (size_ && answer->total && *answer->total != *size_) {
     return broke({Errc::upstream_protocol, fmt::format("{} names another size", answer->endpoint_name)});
   }
@@ -183,7 +210,7 @@ void PassThrough::ask_size(std::size_t endpoint) {
   request.only_first_endpoint = true;
   request.deadline = Deadline::in(parts_.loop.now(), parts_.settings.reopen);
   pending_ = parts_.fetcher.fetch(std::move(request), [this](Result<upstream::FetchResponse> answer) {
-    if (answer && answer->total) return size_known(*answer->total);
+    if (answer && answer->total && *answer->total <= kMostBlob) return size_known(*answer->total);
     broke({Errc::upstream_protocol, fmt::format("{} names no length, and without it nothing can be passed on "
                                                 "while the disk is full",
                                                 places_.name(place_))});
@@ -212,25 +239,42 @@ void PassThrough::on_chunk(Result<Bytes> chunk) {
   places_.gave(place_, chunk->size());
   chunk->truncate(*size_ - std::min(pos_, *size_));
   take_in(chunk->view());
-  if (hasher_ && hashed_ == *size_ && !verified_) {
-    if (hasher_->finish() != digest_) {
-      return fail({Errc::digest_mismatch, fmt::format("the bytes of {} from {} are the wrong ones",
-                                                      digest_.str(), places_.name(place_))});
-    }
-    verified_ = true;
-  }
+  if (is_wrong()) return;
   if (pos_ >= *size_) body_.reset();
   step();
+}
+
+// Every byte is hashed and the digest is another, or bytes that came twice differ: that ends the reader.
+bool PassThrough::is_wrong() {
+  if (!hasher_ || verified_ || (hashed_ != *size_ && !is_other_)) return false;
+  verified_ = !is_other_ && hasher_->finish() == digest_;
+  if (verified_) return false;
+  const std::string from = places_.last_name().empty() ? "this disk" : places_.last_name();
+  fail({Errc::digest_mismatch,
+        fmt::format("the bytes of {} from {} are the wrong ones", digest_.str(), from)});
+  return true;
 }
 
 // Hashes what continues the hash, keeps what the reader has not had.
 void PassThrough::take_in(ByteView bytes) {
   const ByteCount end = pos_ + bytes.size();
   if (hasher_ && pos_ <= hashed_ && hashed_ < end) {
+    const ByteCount first = hashed_;
+    if (had_ && first < had_->first && had_->first <= end) {
+      hasher_->update(bytes.substr(first - pos_, had_->first - first));
+      hashed_ = had_->first;
+      if (hasher_->finish() != had_->second) is_other_ = true;
+      had_.reset();
+    }
     hasher_->update(bytes.substr(hashed_ - pos_));
     hashed_ = end;
   }
-  if (buffer_.empty()) buffer_first_ = std::max(pos_, read_asked_ ? read_asked_->offset : pos_);
+  const ByteCount wanted = read_asked_ ? read_asked_->offset : pos_;
+  if (wanted > buffer_first_) {  // a reader who went ahead: what lies before is not kept for him
+    buffer_.erase(0, std::min<ByteCount>(buffer_.size(), wanted - buffer_first_));
+    buffer_first_ = wanted;
+  }
+  if (buffer_.empty()) buffer_first_ = std::max(pos_, wanted);
   const ByteCount from = buffer_first_ + buffer_.size();
   if (from >= pos_ && from < end) buffer_.append(bytes.substr(from - pos_));
   pos_ = end;

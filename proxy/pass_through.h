@@ -33,6 +33,9 @@ class PassThrough {
   void step();
   bool serve();
   void serve_partial(ByteCount count);
+  void hash_partial();
+  bool is_wrong();
+  ByteCount end_on_disk(ByteCount offset) const;
   void prepare_hash();
   void stream_from(ByteCount start);
   void open(ByteCount start);
@@ -62,6 +65,10 @@ class PassThrough {
   std::optional<Hasher> hasher_;  // of [0, hashed_)
   ByteCount hashed_ = 0;
   unsigned restarts_ = 0;  // how often the hash was begun anew
+  // The digest of the bytes before an offset, hashed and perhaps read already: those of a new beginning
+  // have to be the same.
+  std::optional<std::pair<ByteCount, Digest>> had_;
+  bool is_other_ = false;  // they were not
   bool verified_ = false;
 
   std::string buffer_;  // bytes from buffer_first_ on, taken in and not yet read

@@ -235,6 +235,63 @@ TEST_CASE("a full disk at the start: each client is passed through, right to the
   }
 }
 
+// Red if pass-through serves bytes of the partial file that its hash is not of.
+TEST_CASE("wrong bytes that lie on a full disk never end up in a finished body") {
+  for (const ByteRange range : {ByteRange{0, ~ByteCount{0}}, ByteRange{200_KiB, ~ByteCount{0}}}) {
+    DownloadBench bench;
+    bench.store.room = 0;
+    std::string wrong = bench.content;
+    wrong[350_KiB] = static_cast<char>(wrong[350_KiB] ^ 1);
+    RangeSet present;
+    present.add({0, 100_KiB});
+    present.add({300_KiB, 400_KiB});
+    bench.store.leave_partial(bench.digest, wrong, present, bench.content.size());
+    auto& client = bench.join(range);
+    REQUIRE(bench.run());
+    if (client.finished) CHECK((client.body == bench.content.substr(range.first)));
+    CHECK((client.finished || client.error->code == Errc::digest_mismatch));
+  }
+}
+
+// Red if a size is believed whatever it is: writes far out would mark the whole disk as sick.
+TEST_CASE("an absurd size is refused by name") {
+  for (const ByteCount claim : {ByteCount{1} << 63, ~ByteCount{0} - 1, (ByteCount{1} << 50) + 1}) {
+    for (const ByteCount room : {~ByteCount{0}, ByteCount{0}}) {
+      DownloadBench bench;
+      bench.store.room = room;
+      bench.fetcher.at("a").claims = claim;
+      auto& client = bench.join();
+      REQUIRE(bench.run());
+      REQUIRE(client.error);
+      CHECK(client.error->message.find(std::to_string(claim)) != std::string::npos);
+      CHECK_FALSE(client.size);
+    }
+  }
+}
+
+// Red if choose() forgets Retry-After, waits longer than it says, or waits while others are there.
+TEST_CASE("a short Retry-After is waited out, a long one sends us on and counts as 15 s at most") {
+  const proxy::DownloadSettings settings;
+  const TimePoint now{};
+  Error busy{Errc::upstream_status, "busy"};
+  proxy::DownloadPlaces both(settings);
+  both.add(target_at({"a", "b"}));
+  busy.retry_after = 1s;
+  both.failed(0, busy, now);
+  CHECK_FALSE(both.choose(now).place.has_value());
+  CHECK(both.choose(now).again == now + 1s);
+  CHECK(both.choose(now + 1s).place == std::size_t{0});
+  busy.retry_after = 10s;
+  both.failed(0, busy, now);
+  CHECK(both.choose(now).place == std::size_t{1});
+  proxy::DownloadPlaces alone(settings);
+  alone.add(target_at({"a"}));
+  busy.retry_after = 3600s;
+  alone.failed(0, busy, now);
+  CHECK_FALSE(alone.choose(now).place.has_value());
+  CHECK(alone.choose(now).again == now + 15s);
+}
+
 // Red if PassThrough::take_in does not hash, or end_for() does not hold the tail.
 TEST_CASE("a wrong body is never finished while the disk is full") {
   DownloadBench bench;
