@@ -81,7 +81,7 @@ class BlobStore {
 
   // For commands. Rows in order of last use, oldest first, from `after` on; at most `most` rows.
   virtual std::vector<BlobRow> list(std::optional<Digest> after, std::size_t most) = 0;
-  virtual Ticket remove(const Digest& digest, Done<Ok> done) = 0;  // not_found, overloaded if in use
+  virtual Ticket remove(const Digest& digest, Done<Ok> done) = 0;  // not_found, overloaded: in use or pinned
   virtual Ticket pin(const Digest& digest, bool pinned, Done<Ok> done) = 0;
   virtual Ticket gc(Done<ByteCount> done) = 0;  // evicts down to cap and floor; bytes freed
   virtual Ticket verify(const Digest& digest, Done<bool> done) = 0;  // false: was bad, set aside

@@ -287,6 +287,8 @@ Ticket DiskStore::remove(const Digest& digest, Done<Ok> done) {
   const auto entry = rows_.find(digest);
   std::optional<Error> refusal;
   if (!entry) refusal = Error{Errc::not_found, digest.str() + " is not in the cache"};
+  if (entry && rows_.is_pinned(digest))
+    refusal = Error{Errc::overloaded, digest.str() + " is pinned; `layerd cache unpin` lets it go"};
   if (entry && is_busy(digest, false))
     refusal = Error{Errc::overloaded, digest.str() + " is being read; try again when its readers are done"};
   if (refusal) {

@@ -191,7 +191,7 @@ const std::vector<Key<HostDraft>>& host_keys() {
          set_text(node, key, out.settings.credentials.identity_token, reader);
        },
        [](const HostDraft& host) { return show_secret(host.settings.credentials.identity_token); }},
-      {"tls.ca_file", "file", "PEM", true, "CAs to trust for this host, instead of the system's.",
+      {"tls.ca_file", "file", "PEM", true, "CAs to trust for this host, besides the system's.",
        [](const YamlNode& node, std::string_view key, HostDraft& out, ConfigReader& reader) {
          if (auto name = reader.readable_file(node, key, false)) out.settings.ca_file = std::move(*name);
        },

@@ -280,4 +280,27 @@ TEST_CASE("requests taken back at random steps leave no place, connection or byt
 }
 
 }  // namespace
+
+TEST_CASE("a spare request never takes more than half of the connections, nor waits") {
+  http::ClientLimits limits;
+  limits.connections_per_host = 4;
+  ClientFixture f(limits);
+  const auto spare = [&] {
+    auto made = f.request();
+    made.is_spare = true;
+    return made;
+  };
+  Asking first, extra, refused, needed[3];
+  f.start(first);
+  f.start(extra, spare());
+  CHECK(f.dialer.dialled == 2);
+  f.start(refused, spare());
+  REQUIRE(refused.error);
+  CHECK(refused.error->code == Errc::overloaded);
+  for (auto& one : needed) f.start(one);
+  CHECK(f.dialer.dialled == 4);
+  CHECK(f.metrics.total("layerd_upstream_requests_waiting") == 1);
+  CHECK_FALSE(needed[2].error);
+}
+
 }  // namespace layerd::test

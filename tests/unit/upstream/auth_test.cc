@@ -320,3 +320,64 @@ TEST_CASE("hosts are related by their registrable domain") {
   CHECK(registrable_domain("10.0.0.1").empty());
   CHECK(registrable_domain("::1").empty());
 }
+
+TEST_CASE("a token server on the registry's own host is met with the registry's TLS settings") {
+  Upstreams up;
+  auto settings = std::make_shared<registry::HostSettings>();
+  settings->ca_file = "/ca.crt";
+  up.configure("reg.example", settings);
+  const std::string host = GENERATE(as<std::string>(), "reg.example", "auth.reg.example");
+  up.client.reply(kBlob, challenge("Bearer realm=\"https://" + host + ":5001/token\""));
+  up.client.reply(kBlob, ok());
+  up.client.reply("GET https://" + host + ":5001/token?scope=repository%3Aapp%3Apull", token("T"));
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(up.client.sent()[1].where.tls_settings.ca_file == (host == "reg.example" ? "/ca.crt" : ""));
+}
+
+TEST_CASE("a token server's 403 is about the scope, its 401 about the password") {
+  Upstreams up;
+  up.configure("reg.example", up.login("me", "pw"));
+  const int code = GENERATE(401, 403);
+  const std::string other = "GET https://reg.example/v2/other/blobs/" + kDigest;
+  up.client.reply(kBlob, challenge(kBearer));
+  up.client.reply(other, challenge(R"(Bearer realm="https://auth.reg.example/token",service="a b:c")"));
+  up.client.reply(other, ok());
+  up.client.reply(kLoginToken, status(code));
+  up.client.reply(
+      "GET https://auth.reg.example/token?service=a%20b%3Ac&scope=repository%3Aother%3Apull&account=me",
+      token("T"));
+  auto answer = up.fetch(up.blob("reg.example", "app"));
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == Errc::denied);
+  CHECK(answer.error().diagnosis == "credentials_refused");
+  CHECK(answer.error().status == code);
+  REQUIRE_FALSE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(up.client.count(kLoginToken) == 1);
+  CHECK(up.fetch(up.blob("reg.example", "other")).ok() == (code == 403));
+}
+
+TEST_CASE("a registry token is brought along as it is") {
+  Upstreams up;
+  auto settings = std::make_shared<registry::HostSettings>();
+  settings->credentials.registry_token = "RT";
+  up.configure("reg.example", settings);
+  up.client.reply(kBlob, challenge(kBearer));
+  up.client.reply(kBlob, ok());
+  auto answer = up.fetch(up.blob("reg.example", "app"));
+  REQUIRE(answer);
+  CHECK(answer->authenticated);
+  CHECK(up.client.lines() == std::vector<std::string>{kBlob, kBlob});
+  CHECK(up.client.sent()[1].header("Authorization") == "Bearer RT");
+}
+
+TEST_CASE("refusals that still hold are not forgotten for one that is added") {
+  upstream::Refusals refusals(30s, 600s);
+  const TimePoint now{std::chrono::hours(1)};
+  for (int i = 0; i < 1024; ++i)
+    refusals.add_until(std::to_string(i), now, now + std::chrono::seconds(60 + i), Error{Errc::denied, "no"});
+  refusals.add_until("last", now, now + std::chrono::hours(1), Error{Errc::denied, "no"});
+  CHECK_FALSE(refusals.holding("0", now));  // the one that ended first
+  CHECK(refusals.holding("1", now));
+  CHECK(refusals.holding("last", now));
+  CHECK(refusals.size() == 1024);
+}

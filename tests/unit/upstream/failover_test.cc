@@ -247,3 +247,39 @@ TEST_CASE("whoever is answered may destroy the fetcher") {
   up.loop.advance(1s);
   CHECK(answered);
 }
+
+TEST_CASE("a registry that said when to come back is not asked the same before") {
+  Upstreams up;
+  const std::string head = "HEAD https://reg.example/v2/app/blobs/" + kDigest;
+  const bool is_date = GENERATE(false, true);
+  // The virtual loop's wall clock begins at 1 700 003 600: Tue, 14 Nov 2023 23:13:20.
+  up.client.reply(kOnly, status(429, {{"Retry-After", is_date ? "Tue, 14 Nov 2023 23:15:00 GMT" : "100"}}));
+  up.client.reply(kOnly, ok());
+  up.client.reply(head, ok());
+  REQUIRE_FALSE(up.fetch(up.blob("reg.example", "app")));
+  up.loop.advance(90s);
+  auto answer = up.fetch(up.blob("reg.example", "app"), 1s);
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().status == 429);
+  CHECK(up.client.count(kOnly) == 1);
+  auto other = up.blob("reg.example", "app");
+  other.head_only = true;
+  CHECK(up.fetch(other));  // counted apart
+  up.loop.advance(15s);
+  CHECK(up.fetch(up.blob("reg.example", "app")));
+}
+
+TEST_CASE("a spare request is tried once and gives way") {
+  Upstreams up;
+  Reply busy;
+  busy.error = Error{Errc::overloaded, "no connection is to spare"};
+  up.client.reply(kOnly, busy);
+  auto request = up.blob("reg.example", "app");
+  request.is_spare = true;
+  const auto began = up.loop.now();
+  auto answer = up.fetch(request);
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == Errc::overloaded);
+  CHECK(up.loop.now() - began <= 50ms);
+  CHECK(up.client.count(kOnly) == 1);
+}

@@ -22,7 +22,7 @@ TEST_CASE("a manifest is asked for with every type, without encoding, by name") 
   CHECK(sent.header("Accept").find("manifest.list.v2+json") != std::string::npos);
   CHECK(sent.header("Accept-Encoding") == "identity");
   CHECK(sent.header("User-Agent") == "layerd/0.1.0");
-  CHECK(sent.header("Via") == "1.1 layerd-test");
+  CHECK(sent.header("Via") == "1.1 " + upstream::via_name("test"));
   CHECK(sent.where.policy == net::AddressPolicy::public_only);
   CHECK(up.metrics.total("layerd_upstream_bytes_total") == 2);
   CHECK(up.metrics.total("layerd_upstream_requests_total") == 1);
