@@ -65,6 +65,11 @@ int FakeDns::asked(const std::string& name) {
   return asked_[name];
 }
 
+std::set<unsigned short> FakeDns::ports() {
+  std::lock_guard lock(mutex_);
+  return ports_;
+}
+
 void FakeDns::serve() {
   while (!stopping_) {
     pollfd ready[] = {{udp_, POLLIN, 0}, {tcp_, POLLIN, 0}};
@@ -74,6 +79,10 @@ void FakeDns::serve() {
       sockaddr_in from{};
       socklen_t length = sizeof from;
       const ssize_t n = recvfrom(udp_, buffer, sizeof buffer, 0, reinterpret_cast<sockaddr*>(&from), &length);
+      {
+        std::lock_guard lock(mutex_);
+        ports_.insert(ntohs(from.sin_port));
+      }
       const std::string reply =
           n > 16 ? answer_to(std::string(buffer, static_cast<std::size_t>(n)), true) : "";
       if (!reply.empty())

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -26,6 +27,8 @@ class FakeDns {
   void set(const std::string& name, Answer answer);
   // Questions of all types for `name` so far.
   int asked(const std::string& name);
+  // The ports that questions came from over UDP.
+  std::set<unsigned short> ports();
 
  private:
   void serve();
@@ -36,6 +39,7 @@ class FakeDns {
   std::mutex mutex_;
   std::map<std::string, Answer> answers_;  // guarded by mutex_
   std::map<std::string, int> asked_;       // guarded by mutex_
+  std::set<unsigned short> ports_;         // guarded by mutex_
   std::thread thread_;
 };
 

@@ -210,3 +210,13 @@ TEST_CASE("what is no host name is refused without asking") {
     CHECK(names.hosts_of(bad) == "dns_not_found");
   }
 }
+
+TEST_CASE("questions come from changing ports, so that an answer is hard to forge") {
+  Names names;
+  for (int i = 0; i < 4; ++i) {
+    const std::string name = "r" + std::to_string(i) + ".test";
+    names.dns.set(name, {{"10.1.2.3"}});
+    CHECK(names.hosts_of(name) == "10.1.2.3");
+  }
+  CHECK(names.dns.ports().size() > 1);
+}

@@ -1,4 +1,6 @@
 // Manifests by digest and by tag: exact bytes and headers, what is kept, who may have them.
+#include <thread>
+
 #include "tests/support/catch.h"
 #include "tests/unit/proxy/mirror_fakes.h"
 
@@ -219,4 +221,32 @@ TEST_CASE("every ended exchange counts, with its source") {
   CHECK(bench.mirror->tally().errors == 1);
   CHECK(bench.metrics.text().find("layerd_exchanges_total{kind=\"manifest\",source=\"hit\"} 1") !=
         std::string::npos);
+}
+
+TEST_CASE("large manifests are checked beside the loop, with the same outcome") {
+  MirrorBench bench;
+  std::vector<std::string> layers;
+  for (int i = 0; i < 800; ++i) layers.push_back("layer " + std::to_string(i));
+  const std::string manifest = image_manifest(layers);
+  REQUIRE(manifest.size() > (64u << 10));
+  const bool is_right = GENERATE(true, false);
+  bench.fetcher.script = [&](const upstream::FetchRequest&) {
+    return reply_with(is_right ? manifest : manifest + " ");
+  };
+  auto exchange = bench.ask("GET", url(sha256_of(manifest).str()));
+  for (int i = 0; i < 500 && !exchange->ended(); ++i) {
+    bench.loop.advance(10ms);
+    std::this_thread::sleep_for(1ms);  // for the worker
+  }
+  CHECK(exchange->status() == (is_right ? 200 : 502));
+  CHECK(bench.catalog.link(kApp, sha256_of("layer 799")).has_value() == is_right);
+  if (!is_right) return;
+  // Another repository gets the links of the kept bytes.
+  auto other = bench.ask("GET", "/v2/org/fork/manifests/" + sha256_of(manifest).str() + "?ns=ghcr.io");
+  for (int i = 0; i < 500 && !other->ended(); ++i) {
+    bench.loop.advance(10ms);
+    std::this_thread::sleep_for(1ms);
+  }
+  CHECK(other->status() == 200);
+  CHECK(bench.catalog.link("ghcr.io/org/fork", sha256_of("layer 799")));
 }

@@ -270,3 +270,21 @@ TEST_CASE("a list larger than the bound is refused, whether it tells its length 
   CHECK(exchange->status() == 502);
   CHECK(bench.buffers.in_use() == 0);
 }
+
+TEST_CASE("the listener for pages answers no pulls") {
+  MirrorBench bench;
+  proxy::SiteService site(*bench.mirror);
+  const auto ask = [&](const std::string& target, http::Headers headers = {}) {
+    auto exchange = std::make_unique<RecordedExchange>(bench.loop, "GET", target, std::move(headers));
+    exchange->serve_with(site);
+    bench.loop.run();
+    return exchange;
+  };
+  for (const char* page : {"/healthz", "/readyz", "/metrics", "/"}) CHECK(ask(page)->status() == 200);
+  const Digest digest = bench.keep_image("ghcr.io/org/app", "1", image_manifest({"config"}));
+  for (const std::string object :
+       {"/v2/ghcr.io/org/app/manifests/1", "/v2/ghcr.io/org/app/manifests/", "/v2/"})
+    CHECK(ask(object.ends_with("manifests/") ? object + digest.str() : object)->status() == 404);
+  CHECK(bench.fetcher.requests.empty());
+  CHECK(ask("/metrics", with("Host", "evil.example"))->status() == 421);
+}

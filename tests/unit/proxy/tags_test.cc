@@ -277,3 +277,28 @@ TEST_CASE("offline: cached tags are served, marked as stale, and nothing is ever
   CHECK(bench.get("/v2/org/app/manifests/2?ns=ghcr.io")->status() == 502);
   CHECK(bench.fetcher.requests.empty());
 }
+
+TEST_CASE("a tag whose digest is gone between HEAD and GET is fetched by its name") {
+  TagBench bench;
+  bench.fetcher.script = [&](const upstream::FetchRequest& request) {
+    Reply reply;
+    reply.body = bench.newer;
+    if (!request.head_only && request.reference != "1")
+      reply.error = Error{Errc::not_found, "manifest unknown", 0, 404};
+    return reply;
+  };
+  auto exchange = bench.get(kUrl);
+  CHECK(exchange->status() == 200);
+  CHECK(exchange->body() == bench.newer);
+  CHECK(bench.gets() == 2);
+}
+
+TEST_CASE("questions whose clients have left are bounded") {
+  TagBench bench;
+  bench.hang();
+  std::string last;
+  for (int i = 0; i < 1100; ++i)
+    bench.ask("GET", "/v2/org/app/manifests/t" + std::to_string(i) + "?ns=ghcr.io");
+  CHECK(bench.fetcher.requests.size() == 1024);
+  CHECK(bench.get("/v2/org/app/manifests/another?ns=ghcr.io")->status() == 503);
+}
