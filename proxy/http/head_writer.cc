@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdint>
+#include <cstring>
 #include <iterator>
 
 #include "proxy/http/parser.h"
@@ -20,13 +22,25 @@ void append_number(std::string& out, ByteCount number) {
 
 bool is_control(char c) { return ((static_cast<unsigned char>(c) < 0x20) & (c != '\t')) | (c == 0x7f); }
 
-// Nearly no text holds one: looked for first, in a loop without branches.
+// Looks at eight bytes at once. True also for a tab, which is allowed: the exact look follows.
+bool may_hold_control(std::string_view text) {
+  constexpr std::uint64_t kOnes = ~0ull / 255, kHighs = kOnes * 0x80;
+  std::uint64_t found = 0;
+  for (; text.size() >= 8; text.remove_prefix(8)) {
+    std::uint64_t word;
+    std::memcpy(&word, text.data(), 8);
+    const std::uint64_t deleted = word ^ kOnes * 0x7f;
+    found |= ((word - kOnes * 0x20) & ~word) | ((deleted - kOnes) & ~deleted);
+  }
+  bool tail = false;
+  for (char c : text) tail |= is_control(c);
+  return tail || (found & kHighs) != 0;
+}
+
 void append_clean(std::string& out, std::string_view text) {
-  bool found = false;
-  for (char c : text) found |= is_control(c);
   out.append(text);
-  if (found)
-    std::replace_if(out.end() - static_cast<std::ptrdiff_t>(text.size()), out.end(), is_control, ' ');
+  if (!may_hold_control(text)) return;
+  std::replace_if(out.end() - static_cast<std::ptrdiff_t>(text.size()), out.end(), is_control, ' ');
 }
 
 // The connection itself decides on these.
