@@ -13,8 +13,8 @@ namespace {
 
 constexpr std::size_t kMaxPieces = 16;
 constexpr ByteCount kShare = 2_MiB;        // of one stream in one turn of the loop
-constexpr ByteCount kWindow = 1_MiB;       // probed, and read ahead, at once
-constexpr ByteCount kProbeStep = 128_KiB;  // the kernel's usual read-ahead: what it caches together
+constexpr ByteCount kWindow = 2_MiB;       // probed, and read ahead, at once: what one turn sends
+constexpr ByteCount kProbeStep = 512_KiB;  // files leave the page cache in longer stretches
 
 bool is_page_cached(int fd, ByteCount offset) {
   char byte = 0;
