@@ -128,7 +128,8 @@ Ticket DiskStore::open(const Digest& digest, Done<StoredBlobPtr> done) {
   auto call = std::make_shared<Pending<StoredBlobPtr>>(std::move(done));
   if (!served_whole_.empty() && asked_again(digest)) verify_in_background(digest);
   auto blob = open_.find(digest);
-  if (blob && !blob->bad() && loop_.now() - blob->looked_at() < settings_.recheck) {
+  // An open file is looked at each time (fstat: no disk is touched), its name once in a while.
+  if (blob && !blob->bad() && loop_.now() - blob->looked_at() < settings_.recheck && is_unchanged(*blob)) {
     loop_.post_detached([call, blob = std::move(blob)] { call->answer(StoredBlobPtr(blob)); });
     return Ticket(call);
   }
@@ -136,6 +137,11 @@ Ticket DiskStore::open(const Digest& digest, Done<StoredBlobPtr> done) {
   calls.push_back(call);
   if (calls.size() == 1) open_file(digest);
   return Ticket(call);
+}
+
+bool DiskStore::is_unchanged(const StoredFile& blob) const {
+  const auto facts = files_->facts(*blob.file());
+  return facts && *facts == blob.facts();
 }
 
 void DiskStore::open_file(const Digest& digest) {

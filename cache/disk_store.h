@@ -69,6 +69,7 @@ class DiskStore final : public BlobStore, private DiskPartial::Host, private Roo
 
   // Opening (disk_store.cc)
   void close_when_idle();
+  bool is_unchanged(const StoredFile& blob) const;
   void open_file(const Digest& digest);
   void file_opened(const Digest& digest, Result<OpenedFile> opened);
   void finish_open(const Digest& digest, Result<StoredFilePtr> result);

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "daemon/config.h"
+#include "daemon/last_good.h"
 #include "daemon/settings_table.h"
 
 namespace layerd::daemon {
@@ -38,6 +39,9 @@ Result<SettingsPtr> settings_for_command(const std::string& path, bool path_give
   auto loaded = load_config(path, {.must_exist = path_given, .check_files = false});
   if (loaded.ok()) return loaded.settings;
   print_problems("error", loaded.errors);
+  // The daemon may run from the last good configuration; its socket and store are named there.
+  if (auto last_good = load_last_good(state_folder_for(path)); last_good && last_good->ok())
+    return last_good->settings;
   return Error{Errc::config, "the configuration is wrong"};
 }
 

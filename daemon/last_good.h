@@ -17,4 +17,8 @@ Result<Ok> save_last_good(const std::string& state_folder, const ConfigSources& 
 // not_found (there is none); config (it is damaged, or this version cannot read it).
 Result<LoadedConfig> load_last_good(const std::string& state_folder);
 
+// Where it lies when the configuration itself is refused: a bad file most often still names its
+// cache.path; else systemd's state folder ($STATE_DIRECTORY), else the default.
+std::string state_folder_for(const std::string& config_path);
+
 }  // namespace layerd::daemon

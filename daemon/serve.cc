@@ -30,27 +30,6 @@ void log_problems(LogLevel level, const char* event, const std::vector<std::stri
   for (const auto& problem : problems) LogLine(level, event).field("err", problem);
 }
 
-// Where the last good configuration lies when the file itself cannot tell: a bad file most often
-// still names its cache.path; else systemd's state folder, else the default.
-std::string state_folder_for(const std::string& config_path) {
-  std::vector<Problem> ignored;
-  if (auto text = read_file(config_path, kMostConfigBytes)) {
-    const YamlNode root = parse_yaml(config_path, *text, ignored);
-    const YamlNode* cache = root.is_map() ? root.find("cache") : nullptr;
-    const YamlNode* path = cache && cache->is_map() ? cache->find("path") : nullptr;
-    if (path && path->kind == YamlNode::Kind::scalar && !path->scalar.empty()) return path->scalar;
-    // Broken beyond parsing: the last line that reads "path: …" by itself.
-    for (std::size_t at = text->find("path:"); at != std::string::npos; at = text->find("path:", at + 1)) {
-      const std::size_t from = text->find_first_not_of(" \t\"'", at + 5),
-                        to = text->find_first_of(" \t\"',}\n", from);
-      if (from != std::string::npos && (*text)[from] == '/')
-        return text->substr(from, to == std::string::npos ? to : to - from);
-    }
-  }
-  const char* state = std::getenv("STATE_DIRECTORY");
-  return state && *state ? state : Settings{}.cache_path;
-}
-
 struct Boot {
   SettingsPtr settings;  // null: nothing to start from
   ConfigState state;

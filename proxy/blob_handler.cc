@@ -30,7 +30,8 @@ class BlobHandler final : public http::Handler {
   void start() {
     deadline_ = services_.parts.loop.after(kSourceWithin, "blob source", [this] { give_up(); });
     if (!link_ && (known_ || exchange_.is_head())) return confirm();
-    known_ ? open() : exchange_.is_head() ? confirm() : join();
+    // An index that lost its last words (a crash, a rebuild) still finds the file by its name.
+    link_ ? open() : join();
   }
 
  private:
@@ -56,7 +57,7 @@ class BlobHandler final : public http::Handler {
       if (!opened) {
         // Evicted or set aside meanwhile, or a sick disk: neither fails a pull.
         known_.reset();
-        if (!settings_->offline) return join();
+        if (!settings_->offline) return exchange_.is_head() ? confirm() : join();
         return fail(opened.error().code == Errc::not_found ? offline_error(digest().str()) : opened.error());
       }
       const ByteCount size = (*opened)->byte_count();
@@ -202,7 +203,7 @@ std::unique_ptr<http::Handler> serve_blob(MirrorServices& services, MirrorSettin
   question.linked = link && entitles_to_blob(*link);
   question.can_ask_upstream = !settings->offline;
   const Verdict verdict = decide(question);
-  if (verdict == Verdict::refuse || (!known && settings->offline)) {
+  if (verdict == Verdict::refuse) {
     respond_error(exchange, asked.get(), offline_error(asked->route.reference + " of " + asked->key));
     return nullptr;
   }

@@ -8,8 +8,8 @@ namespace {
 
 constexpr ByteCount kLeastUnit = 256_KiB;
 constexpr ByteCount kMostUnit = 32_MiB;
-constexpr ByteCount kLeastRest = 512_KiB;   // a shorter rest is left to the stream that is under way
-constexpr ByteCount kLeastTaken = 1_MiB;  // taking from a running one costs it its connection
+constexpr ByteCount kLeastRest = 512_KiB;  // a shorter rest is left to the stream that is under way
+constexpr ByteCount kLeastTaken = 1_MiB;   // taking from a running one costs it its connection
 constexpr ByteCount kAlign = 64_KiB;
 
 ByteCount first_covered(const RangeSet& covered, ByteCount position, ByteCount end) {

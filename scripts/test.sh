@@ -76,9 +76,10 @@ build_tsan() {
 }
 
 step "build with AddressSanitizer and UndefinedBehaviorSanitizer" build_dev
-run_ctest build/dev
+# The tests of whole daemons wait more than they compute: more of them than processors run at once.
+run_ctest build/dev -j 4
 step "build with ThreadSanitizer" build_tsan
-run_ctest build/tsan -R '^unit_(runtime|cache|proxy)$'
+run_ctest build/tsan -j 2 -R '^unit_(runtime|cache|proxy)$'
 if [[ -x scripts/fuzz.sh ]]; then step "fuzzing" scripts/fuzz.sh 240; fi
 
 for failure in "${failures[@]}"; do echo "failed: $failure"; done
