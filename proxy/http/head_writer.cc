@@ -72,10 +72,10 @@ std::string_view DateCache::at(WallTime now) {
                                               "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     std::tm utc{};
     gmtime_r(&second, &utc);
-    const auto done = fmt::format_to_n(text_, sizeof text_, "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
-                                       kDays[utc.tm_wday], utc.tm_mday, kMonths[utc.tm_mon],
-                                       utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec);
-    size_ = std::min(done.size, sizeof text_);
+    const std::string text =
+        fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", kDays[utc.tm_wday], utc.tm_mday,
+                    kMonths[utc.tm_mon], utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec);
+    size_ = text.copy(text_, sizeof text_);
   }
   return {text_, size_};
 }
