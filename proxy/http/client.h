@@ -12,16 +12,18 @@
 
 namespace layerd::http {
 
+inline constexpr std::size_t kMostBodyRead = 256_KiB;
+
 // The body of an answer, pulled chunk by chunk. Destroying it early closes the connection (or gives it
 // back to the pool when what is left is small and already here).
 class BodyReader {
  public:
   virtual ~BodyReader() = default;
-  // The next 1..256 KiB of the body; an empty Bytes at its proper end. The socket is only read while
-  // a read is outstanding. One at a time.
+  // The next bytes of the body, at most `max` (1..kMostBodyRead); an empty Bytes at its proper end. The
+  // socket is only read while a read is outstanding. One at a time.
   // Errors: truncated (short of Content-Length, or a chunked body without its end); upstream_timeout
   // (no byte for the stall time of the request); upstream_unreachable (reset); upstream_protocol.
-  virtual Ticket read(Done<Bytes> done) = 0;
+  virtual Ticket read(std::size_t max, Done<Bytes> done) = 0;
   // The number of body bytes that is to come by the head; nothing if it ends with the connection or is
   // chunked.
   virtual std::optional<ByteCount> length() const = 0;

@@ -10,7 +10,6 @@ namespace {
 
 constexpr HeadLimits kAnswerHead{8_KiB, 64_KiB, 256};
 constexpr std::size_t kHeadRead = 16_KiB;
-constexpr ByteCount kBodyRead = 256_KiB;
 constexpr std::size_t kWorthSkipping = 16_KiB;
 constexpr int kMostInterimAnswers = 16;
 
@@ -108,9 +107,10 @@ bool ClientConnection::take_head(Bytes& got) {
   return true;
 }
 
-Ticket ClientConnection::read_body(Duration stall, Done<Bytes> done) {
+Ticket ClientConnection::read_body(std::size_t max, Duration stall, Done<Bytes> done) {
   LAYERD_CHECK(!body_call_ && !head_call_);
   body_call_ = std::make_shared<Call<Bytes>>(*this, std::move(done));
+  read_max_ = std::max<std::size_t>(max, 1);
   if (broken_) {
     reading_ = loop_.post([this] {
       fail(Error{Errc::canceled, fmt::format("reading from {} was given up before", name_)});
@@ -125,15 +125,24 @@ Ticket ClientConnection::read_body(Duration stall, Done<Bytes> done) {
     if (here_.empty()) {
       read_more_body();
     } else {
-      reading_ = loop_.post([this] { on_body_bytes(std::move(here_)); });
+      reading_ = loop_.post([this] { on_body_bytes(take_here()); });
     }
   }
   return Ticket(body_call_);
 }
 
+// Of what came with the head.
+Bytes ClientConnection::take_here() {
+  if (here_.size() <= read_max_) return std::move(here_);
+  Bytes part = Bytes::copy_of(here_.view().substr(0, read_max_));
+  here_.drop_front(part.size());
+  return part;
+}
+
 void ClientConnection::read_more_body() {
   // Never past the end of a body of known length.
-  const ByteCount most = body_length_ ? std::min(kBodyRead, *body_length_ - body_taken_) : kBodyRead;
+  const ByteCount most =
+      body_length_ ? std::min<ByteCount>(read_max_, *body_length_ - body_taken_) : read_max_;
   reading_ = stream_->read(static_cast<std::size_t>(most), [this](Result<Bytes> got) {
     if (!got || got->empty()) return on_body_end(got ? nullptr : &got.error());
     on_body_bytes(std::move(*got));
@@ -146,7 +155,7 @@ void ClientConnection::on_body_bytes(Bytes got) {
     return fail(
         Error{Errc::upstream_protocol, fmt::format("{} sent a broken body: {}", name_, fault->message)});
   }
-  if (body.empty() && !body_ended_) return read_more_body();
+  if (body.empty() && !body_ended_) return here_.empty() ? read_more_body() : on_body_bytes(take_here());
   answer_body(std::move(body));
 }
 

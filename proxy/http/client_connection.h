@@ -31,8 +31,8 @@ class ClientConnection {
   // Of the last request: a byte of its answer has come.
   bool answer_begun() const { return answer_begun_; }
 
-  // The next bytes of the body, 1..256 KiB; empty at its end. Errors as BodyReader::read.
-  Ticket read_body(Duration stall, Done<Bytes> done);
+  // The next bytes of the body, at most `max`; empty at its end. Errors as BodyReader::read.
+  Ticket read_body(std::size_t max, Duration stall, Done<Bytes> done);
   // What the head says the body comes to; nothing if only its end will tell.
   std::optional<ByteCount> body_length() const { return body_length_; }
   bool body_ended() const { return body_ended_; }
@@ -57,6 +57,7 @@ class ClientConnection {
   bool take_head(Bytes& got);
   void on_body_bytes(Bytes got);
   void on_body_end(const Error* error);
+  Bytes take_here();
   Bytes take_body(Bytes got);
   void read_more_body();
   void fail(Error error);
@@ -76,6 +77,7 @@ class ClientConnection {
   Framing framing_ = Framing::none;
   std::optional<ByteCount> body_length_;
   ByteCount body_taken_ = 0;
+  std::size_t read_max_ = 0;
   std::shared_ptr<Call<ResponseHead>> head_call_;
   std::shared_ptr<Call<Bytes>> body_call_;
   Ticket reading_;

@@ -19,17 +19,18 @@ class PooledBody final : public BodyReader {
   }
 
   // `this` is safe in the callback: the connection, which alone could call it, is ours.
-  Ticket read(Done<Bytes> done) override {
+  Ticket read(std::size_t max, Done<Bytes> done) override {
     if (!lease_) {
       return loop_.post([done = std::move(done), failure = failure_]() mutable {
         failure ? done(std::move(*failure)) : done(Bytes());
       });
     }
-    return lease_.connection()->read_body(stall_, [this, done = std::move(done)](Result<Bytes> got) mutable {
-      if (!got) failure_ = got.error();
-      if (!got || lease_.connection()->body_ended()) lease_.release();
-      done(std::move(got));
-    });
+    return lease_.connection()->read_body(max, stall_,
+                                          [this, done = std::move(done)](Result<Bytes> got) mutable {
+                                            if (!got) failure_ = got.error();
+                                            if (!got || lease_.connection()->body_ended()) lease_.release();
+                                            done(std::move(got));
+                                          });
   }
 
   std::optional<ByteCount> length() const override { return length_; }

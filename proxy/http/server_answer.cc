@@ -14,7 +14,7 @@ constexpr std::size_t kTogether = 64_KiB;
 // The first bytes of a longer body are copied behind the head up to this size, to save a packet.
 constexpr std::size_t kFirstTogether = 16_KiB;
 // One piece of a file; the client must take each within ServerLimits::send_stall.
-constexpr ByteCount kFilePiece = 2_MiB;
+constexpr ByteCount kFilePiece = 4_MiB;
 
 bool has_no_body(int status) { return status < 200 || status == 204 || status == 304; }
 
@@ -149,8 +149,10 @@ void ServerConnection::send_piece() {
   const ByteRange piece{file_left_.first, std::min(file_left_.end, file_left_.first + kFilePiece)};
   file_left_.first = piece.end;
   set_deadline(shared_.loop.now() + shared_.limits.send_stall);
-  writing_ = stream_->send_file(
-      file_, piece, [this, size = piece.size()](Result<Ok> written) { on_written(written, size); });
+  const bool more_follows = piece.size() < content_length_ - body_sent_;
+  writing_ = stream_->send_file(file_, piece, more_follows, [this, size = piece.size()](Result<Ok> written) {
+    on_written(written, size);
+  });
 }
 
 void ServerConnection::on_written(const Result<Ok>& written, ByteCount body_bytes) {

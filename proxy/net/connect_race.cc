@@ -95,7 +95,7 @@ void ConnectRace::on_ready(Attempt* attempt) {
 void ConnectRace::win(Attempt* attempt) {
   Connected connected{std::move(attempt->fd), attempt->address, {}};
   connected.local = local_of(connected.fd.get());
-  tune_socket(connected.fd.get(), false);
+  tune_socket(connected.fd.get());
   attempts_.clear();
   turn_.reset();
   auto done = std::move(done_);

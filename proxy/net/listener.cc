@@ -191,7 +191,7 @@ void Listener::on_ready(Socket& socket) {
   if (socket.is_unix) {
     accepted.credentials = credentials_of(fd.get());
   } else {
-    tune_socket(fd.get(), true);
+    tune_socket(fd.get());
   }
   Address local = socket.is_wildcard ? local_address(fd.get()) : socket.local;
   auto seat = Seats::take(seats_);

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -12,9 +14,10 @@ namespace layerd::net {
 namespace {
 
 constexpr std::size_t kMaxPieces = 16;
-constexpr ByteCount kShare = 2_MiB;        // of one stream in one turn of the loop
-constexpr ByteCount kWindow = 2_MiB;       // probed, and read ahead, at once: what one turn sends
-constexpr ByteCount kProbeStep = 512_KiB;  // files leave the page cache in longer stretches
+constexpr ByteCount kShare = 4_MiB;      // of one stream in one turn of the loop
+constexpr ByteCount kProbed = 4_MiB;     // looked for in the page cache at once
+constexpr ByteCount kReadAhead = 2_MiB;  // read by a worker at once
+constexpr ByteCount kProbeStep = 1_MiB;  // files leave the page cache in longer stretches
 
 bool is_page_cached(int fd, ByteCount offset) {
   char byte = 0;
@@ -32,9 +35,9 @@ bool is_cached(int fd, ByteRange range) {
 
 // Worker side.
 Result<Ok> read_through(const File& file, ByteRange range) {
-  posix_fadvise(file.fd(), static_cast<off_t>(range.first), static_cast<off_t>(range.size() + 2 * kWindow),
+  posix_fadvise(file.fd(), static_cast<off_t>(range.first), static_cast<off_t>(range.size() + 2 * kReadAhead),
                 POSIX_FADV_WILLNEED);
-  Bytes scratch(kProbeStep);
+  Bytes scratch(512_KiB);
   while (!range.empty()) {
     const ssize_t n = pread(file.fd(), scratch.data(), std::min<ByteCount>(scratch.size(), range.size()),
                             static_cast<off_t>(range.first));
@@ -53,11 +56,11 @@ Error connection_error(int code) {
 }  // namespace
 
 void SendQueue::push(Bytes bytes, SendWaiter waiter) {
-  items_.push_back({std::move(bytes), nullptr, {}, 0, std::move(waiter)});
+  items_.push_back({std::move(bytes), nullptr, {}, false, 0, std::move(waiter)});
 }
 
-void SendQueue::push(FilePtr file, ByteRange range, SendWaiter waiter) {
-  items_.push_back({Bytes(), std::move(file), range, 0, std::move(waiter)});
+void SendQueue::push(FilePtr file, ByteRange range, bool more_follows, SendWaiter waiter) {
+  items_.push_back({Bytes(), std::move(file), range, more_follows, 0, std::move(waiter)});
 }
 
 SendQueue::State SendQueue::flush(int fd, Sent& sent) {
@@ -68,7 +71,16 @@ SendQueue::State SendQueue::flush(int fd, Sent& sent) {
     const State state = items_.front().file ? send_file(fd, share, sent) : send_bytes(fd, sent);
     if (state != State::empty) return state;
   }
+  if (is_corked_ && !more_follows_) cork(fd, false);
   return State::empty;
+}
+
+// While more follows: with TCP_NODELAY each call of sendfile(2) would end in a small segment, and the
+// peer would be woken and answer for it. Taking the cork out sends the rest at once. tcp(7); no socket but
+// TCP knows it.
+void SendQueue::cork(int fd, bool on) {
+  const int value = on ? 1 : 0;
+  is_corked_ = setsockopt(fd, IPPROTO_TCP, TCP_CORK, &value, sizeof value) == 0 && on;
 }
 
 // Sends the pieces of bytes at the front in one call. `empty`: go on with what follows.
@@ -88,6 +100,7 @@ SendQueue::State SendQueue::send_bytes(int fd, Sent& sent) {
     n = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | (file_follows ? MSG_MORE : 0));
   } while (n < 0 && errno == EINTR);
   if (n < 0) return errno == EAGAIN ? State::full : fail(connection_error(errno), sent);
+  more_follows_ = false;
   auto left = static_cast<std::size_t>(n);
   for (; count > 0; --count) {
     Bytes& bytes = items_.front().bytes;
@@ -104,10 +117,11 @@ SendQueue::State SendQueue::send_bytes(int fd, Sent& sent) {
 
 SendQueue::State SendQueue::send_file(int fd, ByteCount& share, Sent& sent) {
   Item& item = items_.front();
+  if (item.more_follows && !is_corked_) cork(fd, true);
   while (!item.range.empty()) {
     if (share == 0) return State::yield;
     if (item.range.first >= item.warm_until) {
-      const ByteRange window{item.range.first, std::min(item.range.end, item.range.first + kWindow)};
+      const ByteRange window{item.range.first, std::min(item.range.end, item.range.first + kProbed)};
       if (!is_cached(item.file->fd(), window)) {
         warm_up(item);
         return State::cold;
@@ -128,13 +142,14 @@ SendQueue::State SendQueue::send_file(int fd, ByteCount& share, Sent& sent) {
     share -= static_cast<ByteCount>(n);
     if (static_cast<ByteCount>(n) < most) return State::full;
   }
+  more_follows_ = item.more_follows;
   sent.add(std::move(item.waiter));
   items_.pop_front();
   return State::empty;
 }
 
 void SendQueue::warm_up(Item& item) {
-  const ByteRange window{item.range.first, std::min(item.range.end, item.range.first + kWindow)};
+  const ByteRange window{item.range.first, std::min(item.range.end, item.range.first + kReadAhead)};
   warming_ = workers_.run<Ok>(
       "file read-ahead", [file = item.file, window] { return read_through(*file, window); },
       [this, end = window.end](Result<Ok> result) {

@@ -47,7 +47,8 @@ class SendQueue {
   SendQueue(Workers& workers, Callback<void()> warmed) : workers_(workers), warmed_(std::move(warmed)) {}
 
   void push(Bytes bytes, SendWaiter waiter);
-  void push(FilePtr file, ByteRange range, SendWaiter waiter);
+  // more_follows: as ByteStream::send_file.
+  void push(FilePtr file, ByteRange range, bool more_follows, SendWaiter waiter);
   State flush(int fd, Sent& sent);
   // Sends at once what fits, queueing nothing; 0 if something waits already.
   std::size_t try_send(int fd, ByteView bytes);
@@ -61,6 +62,7 @@ class SendQueue {
     Bytes bytes;
     FilePtr file;
     ByteRange range;
+    bool more_follows = false;
     ByteCount warm_until = 0;  // pages below this are known to be in memory
     SendWaiter waiter;
   };
@@ -69,12 +71,15 @@ class SendQueue {
   State send_file(int fd, ByteCount& share, Sent& sent);
   void warm_up(Item& item);
   State fail(Error error, Sent& sent);
+  void cork(int fd, bool on);
 
   Workers& workers_;
   Callback<void()> warmed_;
   std::deque<Item> items_;
   std::optional<Error> error_;
   Ticket warming_;
+  bool is_corked_ = false;
+  bool more_follows_ = false;  // than the last item that left
 };
 
 }  // namespace layerd::net

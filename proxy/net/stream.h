@@ -42,7 +42,8 @@ class ByteStream {
 
   // Sends [range) of `file` after all earlier writes. sendfile(2) for plain TCP; read + write for TLS.
   // Cold pages are read ahead on a worker first. Answers when the kernel has taken all of it.
-  virtual Ticket send_file(FilePtr file, ByteRange range, Done<Ok> done) = 0;
+  // more_follows: at once; the last, partly filled packet may wait for it (200 ms at most).
+  virtual Ticket send_file(FilePtr file, ByteRange range, bool more_follows, Done<Ok> done) = 0;
 
   // FIN after what was queued; reads go on.
   virtual void shut_down() = 0;

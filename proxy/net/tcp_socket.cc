@@ -55,9 +55,9 @@ Ticket TcpSocket::write(Bytes bytes, Done<Ok> done) {
   return Ticket(waiter);
 }
 
-Ticket TcpSocket::send_file(FilePtr file, ByteRange range, Done<Ok> done) {
+Ticket TcpSocket::send_file(FilePtr file, ByteRange range, bool more_follows, Done<Ok> done) {
   auto waiter = std::make_shared<Write>(std::move(done), loop_);
-  queue_.push(std::move(file), range, waiter);
+  queue_.push(std::move(file), range, more_follows, waiter);
   Sent sent;
   flush(sent);
   answer_later(std::move(sent));

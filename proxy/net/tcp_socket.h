@@ -20,7 +20,7 @@ class TcpSocket {
 
   Ticket read(std::size_t max, Done<Bytes> done);
   Ticket write(Bytes bytes, Done<Ok> done);
-  Ticket send_file(FilePtr file, ByteRange range, Done<Ok> done);
+  Ticket send_file(FilePtr file, ByteRange range, bool more_follows, Done<Ok> done);
   void write_detached(Bytes bytes);
   std::size_t try_write(ByteView bytes) { return queue_.try_send(fd_.get(), bytes); }
   void shut_down();

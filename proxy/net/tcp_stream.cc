@@ -7,20 +7,18 @@
 namespace layerd::net {
 namespace {
 
-constexpr int kMostUnsent = 1 << 20;
 constexpr int kIdleSeconds = 60, kProbeSeconds = 15, kProbes = 4;
 
 void set(int fd, int level, int option, int value) { setsockopt(fd, level, option, &value, sizeof value); }
 
 }  // namespace
 
-void tune_socket(int fd, bool is_served) {
+void tune_socket(int fd) {
   set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   set(fd, IPPROTO_TCP, TCP_KEEPIDLE, kIdleSeconds);
   set(fd, IPPROTO_TCP, TCP_KEEPINTVL, kProbeSeconds);
   set(fd, IPPROTO_TCP, TCP_KEEPCNT, kProbes);
-  if (is_served) set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, kMostUnsent);
 }
 
 TcpStream::TcpStream(UvLoop& loop, Workers& workers, Fd fd, Address peer, Address local,

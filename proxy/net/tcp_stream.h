@@ -25,8 +25,8 @@ class TcpStream final : public ByteStream {
   }
   void write_detached(Bytes bytes) override { socket_->write_detached(std::move(bytes)); }
   std::size_t try_write(ByteView bytes) override { return socket_->try_write(bytes); }
-  Ticket send_file(FilePtr file, ByteRange range, Done<Ok> done) override {
-    return socket_->send_file(std::move(file), range, std::move(done));
+  Ticket send_file(FilePtr file, ByteRange range, bool more_follows, Done<Ok> done) override {
+    return socket_->send_file(std::move(file), range, more_follows, std::move(done));
   }
   void shut_down() override { socket_->shut_down(); }
   const Address& peer() const override { return peer_; }
@@ -38,9 +38,7 @@ class TcpStream final : public ByteStream {
   Address peer_, local_;
 };
 
-// No delay, keep-alive (a dead peer is found after about two minutes) and, for sockets we serve on,
-// at most kMostUnsent bytes in the kernel that have not been sent yet: containerd hangs up on
-// open-ended ranges, and what is queued then is wasted.
-void tune_socket(int fd, bool is_served);
+// No delay, and keep-alive: a dead peer is found after about two minutes.
+void tune_socket(int fd);
 
 }  // namespace layerd::net

@@ -302,7 +302,7 @@ Ticket TlsStream::write(Bytes bytes, Done<Ok> done) {
 
 void TlsStream::write_detached(Bytes bytes) { static_cast<void>(push(std::move(bytes), nullptr)); }
 
-Ticket TlsStream::send_file(FilePtr file, ByteRange range, Done<Ok> done) {
+Ticket TlsStream::send_file(FilePtr file, ByteRange range, bool, Done<Ok> done) {
   LAYERD_CHECK(!file_ || !file_->wanted());
   file_ = std::make_shared<FileSend>(std::move(done), loop_, std::move(file), range);
   file_->step = loop_.post([this, send = std::weak_ptr(file_)] {

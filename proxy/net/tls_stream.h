@@ -41,7 +41,7 @@ class TlsStream final : public ByteStream {
   // Always 0: a record cannot be taken back when the lower stream is full.
   std::size_t try_write(ByteView) override { return 0; }
   // No other write may be begun until it has answered.
-  Ticket send_file(FilePtr file, ByteRange range, Done<Ok> done) override;
+  Ticket send_file(FilePtr file, ByteRange range, bool more_follows, Done<Ok> done) override;
   void shut_down() override;
   const Address& peer() const override { return lower_->peer(); }
   const Address& local() const override { return lower_->local(); }

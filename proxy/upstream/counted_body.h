@@ -16,16 +16,16 @@ class CountedBody final : public http::BodyReader {
   CountedBody(Loop& loop, Counter& counter, std::unique_ptr<http::BodyReader> rest)
       : loop_(loop), counter_(counter), length_(rest->length()), rest_(std::move(rest)) {}
 
-  // `bytes` were read ahead: the next read answers them. An empty one is the end, which was read.
+  // `bytes` were read ahead: the next read answers all of them. An empty one is the end, which was read.
   void put_back(Bytes bytes) {
     ahead_ = std::move(bytes);
     has_ahead_ = true;
   }
-  Ticket read(Done<Bytes> done) override {
+  Ticket read(std::size_t max, Done<Bytes> done) override {
     if (std::exchange(has_ahead_, false))
       return loop_.post(
           [bytes = std::move(ahead_), done = std::move(done)]() mutable { done(std::move(bytes)); });
-    return rest_->read([&counter = counter_, done = std::move(done)](Result<Bytes> bytes) mutable {
+    return rest_->read(max, [&counter = counter_, done = std::move(done)](Result<Bytes> bytes) mutable {
       if (bytes) counter.add(bytes->size());
       done(std::move(bytes));
     });

@@ -21,7 +21,7 @@ constexpr std::chrono::seconds kLongestRateLimit{300};
 class NoBody final : public http::BodyReader {
  public:
   explicit NoBody(Loop& loop) : loop_(loop) {}
-  Ticket read(Done<Bytes> done) override {
+  Ticket read(std::size_t, Done<Bytes> done) override {
     return loop_.post([done = std::move(done)]() mutable { done(Bytes()); });
   }
   std::optional<ByteCount> length() const override { return 0; }
@@ -226,7 +226,8 @@ void RequestFlow::answer_head(FetchResponse answer) {
 
 // Web pages come with any Content-Type; the first byte of a manifest is never '<'.
 void RequestFlow::sniff_manifest() {
-  pending_ = body_->read([this](Result<Bytes> bytes) { on_first_bytes(std::move(bytes)); });
+  pending_ =
+      body_->read(http::kMostBodyRead, [this](Result<Bytes> bytes) { on_first_bytes(std::move(bytes)); });
 }
 
 void RequestFlow::on_first_bytes(Result<Bytes> bytes) {

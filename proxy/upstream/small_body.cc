@@ -12,7 +12,7 @@ class SmallBodyRead final : public Pending<SmallBody> {
       : Pending<SmallBody>(std::move(done)), body_(std::move(body)), limit_(limit) {}
 
   void read_on() {
-    pending_ = body_->read([this](Result<Bytes> chunk) { take(std::move(chunk)); });
+    pending_ = body_->read(http::kMostBodyRead, [this](Result<Bytes> chunk) { take(std::move(chunk)); });
   }
 
  private:

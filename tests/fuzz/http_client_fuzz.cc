@@ -17,7 +17,7 @@ struct Reader {
   Ticket pending;
 
   void read() {
-    pending = connection.read_body(std::chrono::seconds(30), [this](Result<Bytes> got) {
+    pending = connection.read_body(http::kMostBodyRead, std::chrono::seconds(30), [this](Result<Bytes> got) {
       if (!got || got->empty()) return;
       taken += got->size();
       LAYERD_CHECK(!connection.body_length() || taken <= *connection.body_length());

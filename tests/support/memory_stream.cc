@@ -107,7 +107,7 @@ class MemoryStream final : public net::ByteStream {
     return wire_->take(bytes);
   }
 
-  Ticket send_file(FilePtr file, ByteRange range, Done<Ok> done) override {
+  Ticket send_file(FilePtr file, ByteRange range, bool, Done<Ok> done) override {
     auto bytes = file->read_at(range.first, static_cast<std::size_t>(range.size()));
     LAYERD_CHECK(bytes && bytes->size() == range.size());
     return write(std::move(*bytes), std::move(done));

@@ -9,8 +9,8 @@ namespace {
 class ScriptedBody final : public http::BodyReader {
  public:
   ScriptedBody(Loop& loop, std::string text) : loop_(loop), size_(text.size()), text_(std::move(text)) {}
-  Ticket read(Done<Bytes> done) override {
-    auto chunk = text_.substr(0, 64u << 10);
+  Ticket read(std::size_t max, Done<Bytes> done) override {
+    auto chunk = text_.substr(0, max);
     text_.erase(0, chunk.size());
     return loop_.post(
         [chunk = std::move(chunk), done = std::move(done)]() mutable { done(Bytes::copy_of(chunk)); });

@@ -23,7 +23,7 @@ class ScriptedBody final : public http::BodyReader {
     return with_length_ ? std::optional(range_.size()) : std::nullopt;
   }
 
-  Ticket read(Done<Bytes> done) override {
+  Ticket read(std::size_t max, Done<Bytes> done) override {
     Script& script = state_->scripts[host_];
     auto call = std::make_shared<Pending<Bytes>>(std::move(done));
     if (script.stall_after && given_ >= *script.stall_after && script.stalls > 0) {
@@ -32,7 +32,7 @@ class ScriptedBody final : public http::BodyReader {
       held_ = call;
       return Ticket(call);
     }
-    auto next = std::make_shared<Result<Bytes>>(next_chunk(script));
+    auto next = std::make_shared<Result<Bytes>>(next_chunk(script, max));
     if (script.chunk_after == Duration::zero()) {
       loop_.post_detached([call, next] { call->answer(std::move(*next)); });
     } else {
@@ -43,7 +43,7 @@ class ScriptedBody final : public http::BodyReader {
   }
 
  private:
-  Result<Bytes> next_chunk(Script& script) {
+  Result<Bytes> next_chunk(Script& script, std::size_t max) {
     if (script.cut_after && given_ >= *script.cut_after && script.cuts > 0) {
       if (script.cuts != ~0u) --script.cuts;
       if (!with_length_) return Bytes();  // nobody can tell a cut from an end
@@ -51,7 +51,7 @@ class ScriptedBody final : public http::BodyReader {
     }
     const ByteCount held = script.content.size();
     const ByteCount at = range_.first + given_;
-    ByteCount count = std::min(script.chunk, range_.end - std::min(at, range_.end));
+    ByteCount count = std::min({script.chunk, ByteCount{max}, range_.end - std::min(at, range_.end)});
     count = std::min(count, held - std::min(at, held));
     if (script.cut_after && script.cuts > 0) count = std::min(count, *script.cut_after - given_);
     if (script.stall_after && script.stalls > 0) count = std::min(count, *script.stall_after - given_);

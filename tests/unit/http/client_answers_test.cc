@@ -47,6 +47,21 @@ TEST_CASE("a chunked body is decoded, has no length, and leaves the connection u
   }
 }
 
+TEST_CASE("a read brings no more than was asked for, also of what came with the head") {
+  for (const char* framing : {"Content-Length: 11\r\n\r\nhello world",
+                              "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"}) {
+    ClientFixture f;
+    Asking asking;
+    asking.most = 4;
+    f.start(asking);
+    f.answer(std::string("HTTP/1.1 200 OK\r\n") + framing);
+    CHECK(asking.body == "hello world");
+    CHECK(asking.complete);
+    CHECK(asking.largest <= 4);
+    CHECK(f.client->idle_connections() == 1);
+  }
+}
+
 TEST_CASE("a body without length ends with the connection, which is not used again") {
   ClientFixture f;
   Asking asking;

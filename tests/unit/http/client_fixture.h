@@ -44,6 +44,8 @@ struct Asking {
   std::string body;
   bool complete = false;
   bool reads = true;
+  std::size_t most = http::kMostBodyRead;  // of one read
+  std::size_t largest = 0;                 // piece that came
   Ticket request, reading;
 
   void on_response(Result<http::ClientResponse> got) {
@@ -55,13 +57,14 @@ struct Asking {
     if (reads) read();
   }
   void read() {
-    reading = response->body->read([this](Result<Bytes> got) {
+    reading = response->body->read(most, [this](Result<Bytes> got) {
       if (!got) {
         error = got.error();
       } else if (got->empty()) {
         complete = true;
       } else {
         body += got->view();
+        largest = std::max(largest, got->size());
         read();
       }
     });

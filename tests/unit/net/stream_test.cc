@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -93,6 +94,21 @@ FilePtr file_with(const TempDir& dir, const std::string& content) {
   auto file = File::open(dir / "blob", O_RDONLY);
   REQUIRE(file);
   return *file;
+}
+
+// Does the kernel hold back partly filled packets of the connection whose peer has this port?
+bool is_corked(std::uint16_t peer_port) {
+  for (int fd = 3; fd < 1024; ++fd) {
+    sockaddr_in peer{};
+    socklen_t length = sizeof peer;
+    if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) != 0) continue;
+    int corked = 0;
+    length = sizeof corked;
+    if (ntohs(peer.sin_port) == peer_port && getsockopt(fd, IPPROTO_TCP, TCP_CORK, &corked, &length) == 0)
+      return corked != 0;
+  }
+  FAIL("no connection has this peer");
+  return false;
 }
 
 // Reads until the end on a thread of its own; -1 in `failed` is a reset.
@@ -206,12 +222,35 @@ TEST_CASE("a file arrives byte-exact at a slow client, after what was written be
   Drain drain(client.get(), 1ms);
   bool sent = false;
   stream.write_detached(Bytes::copy_of("head"));
-  Ticket send = stream.send_file(file, {5, content.size()}, [&](Result<Ok> ok) { sent = ok.ok(); });
+  Ticket send = stream.send_file(file, {5, content.size()}, false, [&](Result<Ok> ok) { sent = ok.ok(); });
   REQUIRE(server.until([&] { return sent; }));
   server.accepted.clear();
   REQUIRE(server.until([&] { return drain.done.load(); }));
   CHECK(drain.failed == 0);
   CHECK(drain.got == "head" + content.substr(5));
+}
+
+TEST_CASE("pieces of a file leave in full packets, and the last one at once") {
+  Server server;
+  TempDir dir;
+  const std::string content = noise(600'001);
+  FilePtr file = file_with(dir, content);
+  Fd client = server.connect();
+  ByteStream& stream = server.stream();
+  Drain drain(client.get());
+  std::size_t at = 0;
+  std::vector<Ticket> pieces;
+  for (const std::size_t end : {200'001u, 400'001u, 600'001u}) {
+    bool sent = false;
+    const bool more_follows = end < content.size();
+    pieces.push_back(stream.send_file(file, {at, end}, more_follows, [&](Result<Ok> ok) { sent = ok.ok(); }));
+    at = end;
+    REQUIRE(server.until([&] { return sent; }));
+    CHECK(is_corked(stream.peer().port) == more_follows);
+  }
+  server.accepted.clear();
+  REQUIRE(server.until([&] { return drain.done.load(); }));
+  CHECK(drain.got == content);
 }
 
 TEST_CASE("a file whose pages are cold is read on a worker and arrives whole") {
@@ -225,7 +264,7 @@ TEST_CASE("a file whose pages are cold is read on a worker and arrives whole") {
   ByteStream& stream = server.stream();
   Drain drain(client.get());
   bool sent = false;
-  Ticket send = stream.send_file(file, {0, content.size()}, [&](Result<Ok> ok) { sent = ok.ok(); });
+  Ticket send = stream.send_file(file, {0, content.size()}, false, [&](Result<Ok> ok) { sent = ok.ok(); });
   REQUIRE(server.until([&] { return sent; }));
   server.accepted.clear();
   REQUIRE(server.until([&] { return drain.done.load(); }));
@@ -242,7 +281,7 @@ TEST_CASE("one fast client of a big file does not keep the loop from others") {
   Drain drain(fast.get());
   bool sent = false;
   int turns = 0;
-  Ticket send = stream.send_file(file, {0, content.size()}, [&](Result<Ok> ok) { sent = ok.ok(); });
+  Ticket send = stream.send_file(file, {0, content.size()}, false, [&](Result<Ok> ok) { sent = ok.ok(); });
   REQUIRE(server.until([&] { return ++turns, sent; }));
   CHECK(turns >= 16);  // at most 2 MiB in one turn
   server.accepted.clear();
@@ -258,7 +297,7 @@ TEST_CASE("a client that hangs up in the middle of a file is an ordinary error")
   Fd client = server.connect(16 << 10);
   ByteStream& stream = server.stream();
   std::optional<Error> error;
-  Ticket send = stream.send_file(file, {0, content.size()}, [&](Result<Ok> ok) {
+  Ticket send = stream.send_file(file, {0, content.size()}, false, [&](Result<Ok> ok) {
     if (!ok) error = ok.error();
   });
   for (int i = 0; i < 5; ++i) server.loop.run_once(1ms);
@@ -274,7 +313,7 @@ TEST_CASE("a file that became shorter breaks the send and names the file") {
   Fd client = server.connect();
   ByteStream& stream = server.stream();
   std::optional<Error> error;
-  Ticket send = stream.send_file(file, {0, 128_KiB}, [&](Result<Ok> ok) {
+  Ticket send = stream.send_file(file, {0, 128_KiB}, false, [&](Result<Ok> ok) {
     if (!ok) error = ok.error();
   });
   REQUIRE(server.until([&] { return error.has_value(); }));
@@ -290,7 +329,8 @@ TEST_CASE("breaking off is a FIN, never a reset, even with unread bytes of the c
   ByteStream& stream = server.stream();
   REQUIRE(::send(client.get(), "GET /unread", 11, 0) == 11);
   {
-    Ticket send = stream.send_file(file, {0, 16_MiB}, [](Result<Ok>) { FAIL("the send was taken back"); });
+    Ticket send =
+        stream.send_file(file, {0, 16_MiB}, false, [](Result<Ok>) { FAIL("the send was taken back"); });
     for (int i = 0; i < 5; ++i) server.loop.run_once(1ms);
   }
   server.accepted.clear();

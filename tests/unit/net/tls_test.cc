@@ -337,7 +337,8 @@ TEST_CASE("a file leaves over TLS byte-exact") {
   auto stream = site.dial(server.port(), site.trusting());
   REQUIRE(stream);
   bool sent = false;
-  Ticket send = (*stream)->send_file(*file, {1, content.size()}, [&](Result<Ok> ok) { sent = ok.ok(); });
+  Ticket send =
+      (*stream)->send_file(*file, {1, content.size()}, false, [&](Result<Ok> ok) { sent = ok.ok(); });
   REQUIRE(site.until([&] { return sent; }));
   CHECK(site.read_all(**stream) == "got it");
 }

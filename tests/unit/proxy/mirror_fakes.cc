@@ -36,8 +36,8 @@ class FakeBody final : public http::BodyReader {
  public:
   FakeBody(Loop& loop, std::string bytes, bool tells_length)
       : loop_(loop), bytes_(std::move(bytes)), tells_length_(tells_length) {}
-  Ticket read(Done<Bytes> done) override {
-    const std::size_t count = std::min<std::size_t>(bytes_.size() - at_, 100'000);
+  Ticket read(std::size_t max, Done<Bytes> done) override {
+    const std::size_t count = std::min<std::size_t>(bytes_.size() - at_, max);
     Bytes chunk = Bytes::copy_of(ByteView(bytes_).substr(at_, count));
     at_ += count;
     return proxy::answer_later<Bytes>(loop_, std::move(chunk), std::move(done));

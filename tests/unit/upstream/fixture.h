@@ -78,7 +78,7 @@ struct Upstreams {
   std::string body(FetchResponse& response) {
     std::string all;
     for (bool ended = false; !ended;) {
-      auto ticket = response.body->read([&](Result<Bytes> bytes) {
+      auto ticket = response.body->read(http::kMostBodyRead, [&](Result<Bytes> bytes) {
         ended = !bytes || bytes->empty();
         if (bytes) all += bytes->str();
       });
