@@ -80,6 +80,7 @@ DiskStore::DiskStore(Loop& loop, Workers& workers, Metrics& metrics, StoreSettin
 }
 
 DiskStore::~DiskStore() {
+  alive_.reset();
   for (auto& [digest, partial] : partials_) partial->leave_host();
 }
 
@@ -128,6 +129,7 @@ Ticket DiskStore::open(const Digest& digest, Done<StoredBlobPtr> done) {
   auto call = std::make_shared<Pending<StoredBlobPtr>>(std::move(done));
   if (!served_whole_.empty() && asked_again(digest)) verify_in_background(digest);
   auto blob = open_.find(digest);
+  if (blob) blob->report();
   // An open file is looked at each time (fstat: no disk is touched), its name once in a while.
   if (blob && !blob->bad() && loop_.now() - blob->looked_at() < settings_.recheck && is_unchanged(*blob)) {
     loop_.post_detached([call, blob = std::move(blob)] { call->answer(StoredBlobPtr(blob)); });

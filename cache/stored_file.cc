@@ -14,6 +14,11 @@ StoredFile::StoredFile(Loop& loop, Workers& workers, Digest digest, FilePtr file
       files_(std::move(files)),
       failed_(std::move(failed)) {}
 
+void StoredFile::report() {
+  if (const int code = file_->take_read_error())
+    failed_(errno_error(fmt::format("cannot read {}", file_->path()), code));
+}
+
 Ticket StoredFile::size(Done<ByteCount> done) {
   auto operation = std::make_shared<Pending<ByteCount>>(std::move(done));
   loop_.post_detached([operation, size = facts_.size] { operation->answer(size); });

@@ -18,6 +18,7 @@ class StoredFile final : public StoredBlob {
   // failed: hears, on the loop, of a read the disk refused.
   StoredFile(Loop& loop, Workers& workers, Digest digest, FilePtr file, FileFacts facts, FileOpsPtr files,
              Failed failed);
+  ~StoredFile() override { report(); }
 
   const Digest& digest() const override { return digest_; }
   ByteCount byte_count() const override { return facts_.size; }
@@ -25,6 +26,9 @@ class StoredFile final : public StoredBlob {
   Ticket size(Done<ByteCount> done) override;
   Ticket read(ByteCount offset, ByteCount max, Done<Bytes> done) override;
   FilePtr file() const override { return file_; }
+
+  // Tells of reads that failed where nobody could: in sendfile.
+  void report();
 
   const FileFacts& facts() const { return facts_; }
   void set_bad() { bad_ = true; }

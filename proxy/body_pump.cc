@@ -54,7 +54,7 @@ void BodyPump::send_slice(BodyPiece& piece, FilePtr file) {
   pending_ = exchange_.send_file(std::move(file), slice, [this] { next(); });
 }
 
-// How much is read at once is the source's choice: it knows the budget for buffers.
+// How much is read at once is the source's choice: it knows how many others read.
 void BodyPump::read_chunk(BodyPiece& piece) {
   const ByteCount most = std::min(cache::kMaxRead, piece.range.size());
   pending_ = source_->read(piece.range.first, most, [this, &piece](Result<Bytes> chunk) {

@@ -5,6 +5,7 @@
 namespace layerd::proxy {
 
 DownloadFollower::DownloadFollower(std::shared_ptr<Download> download) : download_(std::move(download)) {
+  ++download_->parts().readers;
   download_->enter(*this);
 }
 
@@ -12,6 +13,7 @@ DownloadFollower::~DownloadFollower() {
   for (const auto& read : reads_) read->cancel();
   for (const auto& size : sizes_) size->cancel();
   own_fetch_.reset();
+  --download_->parts().readers;
   download_->leave(*this);
 }
 
@@ -26,7 +28,8 @@ Ticket DownloadFollower::size(Done<ByteCount> done) {
 
 Ticket DownloadFollower::read(ByteCount offset, ByteCount max, Done<Bytes> done) {
   prune();
-  reads_.push_back(std::make_shared<Read>(std::move(done), offset, std::min(max, cache::kMaxRead)));
+  const ByteCount most = std::min(max, download_->parts().chunk());
+  reads_.push_back(std::make_shared<Read>(std::move(done), offset, most));
   const auto read = reads_.back();
   advance(*read);
   return Ticket(read);

@@ -2,6 +2,7 @@
 // the references outlive every download.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 
 #include "cache/blob_store.h"
@@ -62,6 +63,14 @@ struct DownloadParts {
   BufferBudget& budget;
   DownloadSettings settings;
   DownloadMetrics metrics;
+  std::size_t readers = 0;  // followers of all downloads
+
+  // The most one reader may hold in memory, so that however many slow ones there are, they hold 16 MiB
+  // together (or 16 KiB each). Readers take it without a lease: one that waits for a slow client must
+  // never keep a download from its buffers.
+  ByteCount chunk() const {
+    return std::clamp<ByteCount>(16_MiB / std::max<std::size_t>(readers, 1), 16_KiB, cache::kMaxRead);
+  }
 };
 
 // A blob of more bytes than this is an upstream's lie; all arithmetic on offsets is safe below it.

@@ -9,7 +9,7 @@ namespace layerd::proxy {
 namespace {
 
 constexpr ByteCount kSkip = 4_MiB;  // a gap up to this long is read over rather than asked around
-constexpr std::size_t kReadAtOnce = 64_KiB;
+constexpr ByteCount kReadAtOnce = 64_KiB;
 
 }  // namespace
 
@@ -153,7 +153,8 @@ void PassThrough::stream_from(ByteCount start) {
     pending_.reset();
     broke({Errc::upstream_timeout, fmt::format("{} sent no byte in time", places_.name(place_))});
   });
-  pending_ = body_->read(kReadAtOnce, [this](Result<Bytes> chunk) { on_chunk(std::move(chunk)); });
+  pending_ = body_->read(std::min(kReadAtOnce, parts_.chunk()),
+                         [this](Result<Bytes> chunk) { on_chunk(std::move(chunk)); });
 }
 
 void PassThrough::open(ByteCount start) {

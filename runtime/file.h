@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,7 +35,13 @@ class File {
   Result<Ok> write_at(ByteCount offset, ByteView bytes) const;
   Result<Ok> sync(bool data_only) const;
 
+  // The errno of a read that the disk refused to somebody who cannot tell the owner himself (sendfile).
+  void note_read_error(int code) { read_error_ = code; }
+  // The last one since the last call; 0: none. Both any thread.
+  int take_read_error() { return read_error_.exchange(0); }
+
  private:
+  std::atomic<int> read_error_{0};
   int fd_;
   std::string path_;
 };

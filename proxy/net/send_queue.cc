@@ -133,8 +133,10 @@ SendQueue::State SendQueue::send_file(int fd, ByteCount& share, Sent& sent) {
     const ssize_t n = ::sendfile(fd, item.file->fd(), &offset, most);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return State::full;
-    if (n < 0 && errno == EIO)
+    if (n < 0 && errno == EIO) {
+      item.file->note_read_error(EIO);
       return fail(errno_error(fmt::format("cannot read {}", item.file->path()), EIO), sent);
+    }
     if (n < 0) return fail(connection_error(errno), sent);
     if (n == 0)
       return fail({Errc::local_io, fmt::format("{} is shorter than it was", item.file->path())}, sent);
@@ -152,9 +154,10 @@ void SendQueue::warm_up(Item& item) {
   const ByteRange window{item.range.first, std::min(item.range.end, item.range.first + kReadAhead)};
   warming_ = workers_.run<Ok>(
       "file read-ahead", [file = item.file, window] { return read_through(*file, window); },
-      [this, end = window.end](Result<Ok> result) {
+      [this, file = item.file, end = window.end](Result<Ok> result) {
         warming_.reset();
         if (!result) {
+          file->note_read_error(result.error().sys_errno);
           error_ = std::move(result).error();
         } else if (!items_.empty()) {
           // Not probed again: a kernel that cannot tell would send us round for ever.

@@ -100,6 +100,9 @@ TEST_CASE("an upstream's refusal is a 403 with the reason, and no challenge of o
   flow.upstream.require_basic("robot", "secret");
   const ProbeReply reply = flow.layerd.get(Flow::manifest("1"));
   CHECK(reply.status == 403);
+  // docker and old clients show nothing but the status line.
+  CHECK(reply.reason.find(flow.upstream.address()) != std::string::npos);
+  CHECK(reply.body.find(reply.reason) != std::string::npos);
   CHECK(reply.body.find("DENIED") != std::string::npos);
   CHECK(reply.header("www-authenticate").empty());
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "proxy/http/client.h"
 #include "proxy/http/client_connection.h"
 #include "tests/support/memory_stream.h"
 #include "tests/support/virtual_loop.h"

@@ -30,7 +30,7 @@ inline std::vector<Published> three_images() {
   ImageShape many, big, index;
   for (std::size_t i = 0; i < 40; ++i) many.layers.push_back(1024 + 3000 * i);
   many.seed = 1;
-  big.layers = {120u << 20, 30u << 20, 1024};
+  big.layers = {300u << 20, 30u << 20, 1024};
   big.seed = 2;
   big.docker_types = true;
   index.layers = {5u << 20, 200 * 1024};

@@ -105,6 +105,33 @@ TEST_CASE("a blob the disk cannot read is counted, set aside and not served agai
   CHECK(f.content(digest) == text);
 }
 
+// Red if ~StoredFile() or open() does not ask the file: it would be sent up to the bad place for ever.
+TEST_CASE("a read that sendfile could not do has the blob looked at, when it is let go or asked for again") {
+  for (const bool asked_again : {false, true}) {
+    StoreFixture f;
+    f.open();
+    const auto digest = f.add(random_text(100'000, 51));
+    auto blob = f.wait<StoredBlobPtr>(
+        [&](Done<StoredBlobPtr> done) { return f.store->open(digest, std::move(done)); });
+    REQUIRE(blob.ok());
+    f.files->bad_sectors = true;
+    (*blob)->file()->note_read_error(EIO);
+    if (asked_again) {
+      CHECK(f.wait<StoredBlobPtr>([&](Done<StoredBlobPtr> done) {
+               return f.store->open(digest, std::move(done));
+             }).ok());
+    } else {
+      blob = StoredBlobPtr();
+      for (int i = 0; i < 70; ++i)
+        f.add(random_text(1000, 600 + i));  // of the files kept open it is the last
+    }
+    REQUIRE(f.run_until([&] { return f.count("layerd_quarantined_total") == 1; }));
+    f.files->bad_sectors = false;
+    blob = StoredBlobPtr();
+    CHECK(f.content(digest) == "not_found");
+  }
+}
+
 // Red if drop() forgets the rows of files that stay: the whole store would be forgotten one by one.
 TEST_CASE("a disk that removes nothing costs no row") {
   StoreFixture f;

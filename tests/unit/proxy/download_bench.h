@@ -50,6 +50,7 @@ class ReadingClient {
   std::optional<ByteCount> size;
   std::optional<TimePoint> sized_at;
   std::string body;
+  std::size_t largest = 0;  // piece that came
   bool finished = false;
   std::optional<Error> error;
 
@@ -72,6 +73,7 @@ class ReadingClient {
     pending_ = source_->read(at, std::min(chunk, range_.end - at), [this](Result<Bytes> bytes) {
       if (!bytes) return fail(bytes.error());
       body += bytes->view();
+      largest = std::max(largest, bytes->size());
       if (pace == Duration::zero()) return next();
       pause_ = loop_.after(pace, "client", [this] { next(); });
     });

@@ -126,6 +126,21 @@ TEST_CASE("a slow client holds up nobody") {
   CHECK((slow.body == bench.content));
 }
 
+// Red if read() gives each reader all it asks for (DownloadParts::chunk).
+TEST_CASE("the more read at once, the less each of them holds") {
+  DownloadBench bench(512_KiB);
+  auto& alone = bench.join();
+  alone.chunk = cache::kMaxRead;
+  bench.fetcher.at("a").chunk = 512_KiB;
+  REQUIRE(bench.run());
+  for (int i = 0; i < 256; ++i) bench.join().chunk = cache::kMaxRead;
+  REQUIRE(bench.run());
+  for (const auto& client : bench.clients) {
+    CHECK((client.body == bench.content));
+    if (&client != &alone) CHECK(client.largest <= 64_KiB);
+  }
+}
+
 // Red without the range of the first request in connect(), or with a wrong first gap.
 TEST_CASE("a partial blob of a former run is gone on with") {
   DownloadBench bench(4_MiB);
