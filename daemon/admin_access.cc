@@ -1,6 +1,11 @@
 #include "daemon/admin_access.h"
 
 #include <fmt/core.h>
+#include <grp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
 
 #include "cache/disk_store.h"
 #include "daemon/admin_api.h"
@@ -72,6 +77,14 @@ class StoreAccess final : public AdminAccess {
   std::unique_ptr<AdminApi> api_;
 };
 
+// Files that root makes in a store of the daemon's user would keep the daemon out of it.
+Result<Ok> become_owner(const std::string& path) {
+  struct stat facts {};
+  if (::geteuid() != 0 || ::stat(path.c_str(), &facts) != 0 || facts.st_uid == 0) return Ok{};
+  if (::setgroups(0, nullptr) == 0 && ::setgid(facts.st_gid) == 0 && ::setuid(facts.st_uid) == 0) return Ok{};
+  return errno_error(fmt::format("cannot become the owner of {}", path), errno, Errc::denied);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<AdminAccess>> open_admin_access(const Settings& settings) {
@@ -84,6 +97,7 @@ Result<std::unique_ptr<AdminAccess>> open_admin_access(const Settings& settings)
       !marker && marker.error().code == Errc::not_found)
     return Error{Errc::not_found,
                  fmt::format("no daemon runs and there is no store at {}", settings.cache_path)};
+  if (auto become = become_owner(settings.cache_path); !become) return std::move(become).error();
   auto store = std::make_unique<StoreAccess>();
   if (auto opened = store->open(settings); !opened) return std::move(opened).error();
   return std::unique_ptr<AdminAccess>(std::move(store));

@@ -165,18 +165,27 @@ upstream::FetcherSettings App::fetcher_settings() const {
 Result<Ok> App::listen(std::vector<systemd::InheritedSocket> sockets) {
   if (auto mirror = listen_mirror(sockets); !mirror) return mirror;
   if (auto admin = listen_admin(sockets); !admin) return admin;
-  for (const auto& socket : sockets) {
-    LogLine(LogLevel::warn, "socket_unused")
-        .field("address", socket.address)
-        .field("err", "the socket unit opened an address that is not configured; it is closed");
-    ::close(socket.fd);
-  }
+  serve_unnamed(sockets);
   // What we listen on ourselves is never dialled for anybody.
   std::vector<net::Address> own = listener_->addresses();
   if (admin_tcp_listener_)
     own.insert(own.end(), admin_tcp_listener_->addresses().begin(), admin_tcp_listener_->addresses().end());
   dialer_->set_listeners(std::move(own));
   return Ok{};
+}
+
+// systemd goes on listening where we do not: who connects there would wait for nobody.
+void App::serve_unnamed(const std::vector<systemd::InheritedSocket>& sockets) {
+  for (const auto& socket : sockets) {
+    const bool is_tcp = !socket.address.empty() && socket.address.front() != '/';
+    const bool is_served = is_tcp && listener_->adopt(socket.fd).ok();
+    if (!is_tcp) ::close(socket.fd);
+    LogLine(LogLevel::warn, "socket_unnamed")
+        .field("address", socket.address)
+        .field("err", fmt::format("the socket unit opens an address that `listen` does not name; {}. Change "
+                                  "ListenStream by: systemctl edit layerd.socket",
+                                  is_served ? "it is served as well" : "nobody answers there"));
+  }
 }
 
 Result<Ok> App::listen_mirror(std::vector<systemd::InheritedSocket>& sockets) {
@@ -188,7 +197,14 @@ Result<Ok> App::listen_mirror(std::vector<systemd::InheritedSocket>& sockets) {
   for (const auto& address : settings_->listen) {
     const int fd = systemd::take_socket(sockets, address.str());
     auto bound = fd >= 0 ? listener_->adopt(fd) : listener_->listen(address_of(address));
-    if (!bound) return listen_error("listen", bound.error());
+    if (bound) continue;
+    Error error = listen_error("listen", bound.error());
+    const std::string port = fmt::format(":{}", address.port);
+    for (const auto& socket : sockets)
+      if (socket.address.ends_with(port))
+        error.message +=
+            fmt::format("; the socket unit holds {}: systemctl edit layerd.socket", socket.address);
+    return error;
   }
   return Ok{};
 }

@@ -65,6 +65,7 @@ class App {
   void build_upstream();
   void build_mirror();
   Result<Ok> listen(std::vector<systemd::InheritedSocket> sockets);
+  void serve_unnamed(const std::vector<systemd::InheritedSocket>& sockets);
   Result<Ok> listen_mirror(std::vector<systemd::InheritedSocket>& sockets);
   Result<Ok> listen_admin(std::vector<systemd::InheritedSocket>& sockets);
   proxy::MirrorSettingsPtr mirror_settings() const;

@@ -136,10 +136,11 @@ int cache_rm(AdminAccess& access, const std::vector<std::string>& names) {
 int cache_pin(AdminAccess& access, const std::vector<std::string>& names, bool pinned) {
   int status = 0;
   for (const auto& name : names) {
-    if (!Digest::parse(name)) {
-      status = complain(fmt::format("{} is no digest; `layerd cache ls --blobs` lists them", name));
-      continue;
-    }
+    if (Digest::parse(name)) continue;
+    complain(fmt::format("{} is no digest; `layerd cache ls --blobs` lists them", name));
+    return 2;
+  }
+  for (const auto& name : names) {
     if (!asked(access, "POST", fmt::format("/v1/cache/{}?digest={}", pinned ? "pin" : "unpin", name)))
       status = 1;
   }

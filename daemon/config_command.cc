@@ -40,8 +40,7 @@ Result<SettingsPtr> settings_for_command(const std::string& path, bool path_give
   if (loaded.ok()) return loaded.settings;
   print_problems("error", loaded.errors);
   // The daemon may run from the last good configuration; its socket and store are named there.
-  if (auto last_good = load_last_good(state_folder_for(path)); last_good && last_good->ok())
-    return last_good->settings;
+  if (auto last_good = find_last_good(path, path_given)) return last_good->settings;
   return Error{Errc::config, "the configuration is wrong"};
 }
 

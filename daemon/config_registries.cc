@@ -87,6 +87,13 @@ bool is_good_key(const YamlNode& key, std::string_view section, ConfigReader& re
   const std::string& name = key.scalar;
   if (name == "*") return true;
   std::string why;
+  if (const auto at = name.rfind('@'); at != std::string::npos) {
+    // What stands before it is a secret.
+    reader.error(key,
+                 fmt::format("{}.\"****@{}\": write host[:port] alone; user and password belong under auth",
+                             section, printable(name.substr(at + 1), 80)));
+    return false;
+  }
   if (name.find("://") != std::string::npos)
     why = "write host[:port] without https://";
   else if (name.find('*') != std::string::npos) {
@@ -231,9 +238,15 @@ void each_entry(const YamlNode& node, std::string_view section, const Map& known
   if (node.kind == YamlNode::Kind::null) return;
   if (!node.is_map())
     return reader.error(node, fmt::format("{}: registry names with their settings were expected", section));
+  std::set<std::string> here;
   for (const auto& [key, value] : node.entries) {
     if (!is_good_key(key, section, reader)) continue;
     const std::string name = registry::lower_case(key.scalar);
+    if (!here.insert(name).second) {
+      reader.error(key, fmt::format("{}.\"{}\" is there twice: names of registries do not tell A from a",
+                                    section, name));
+      continue;
+    }
     if (known.contains(name)) {
       reader.warn(
           key, fmt::format("{}.\"{}\" is not used: what is written before about it counts", section, name));

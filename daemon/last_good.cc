@@ -71,23 +71,50 @@ Result<LoadedConfig> load_last_good(const std::string& state_folder) {
   return loaded;
 }
 
-std::string state_folder_for(const std::string& config_path) {
+namespace {
+
+// A bad file most often still names its store, if need be in a line of its own that nobody can parse.
+std::string cache_path_in(const std::string& config_path) {
   std::vector<Problem> ignored;
-  if (auto text = read_file(config_path, kMostConfigBytes)) {
-    const YamlNode root = parse_yaml(config_path, *text, ignored);
-    const YamlNode* cache = root.is_map() ? root.find("cache") : nullptr;
-    const YamlNode* path = cache && cache->is_map() ? cache->find("path") : nullptr;
-    if (path && path->kind == YamlNode::Kind::scalar && !path->scalar.empty()) return path->scalar;
-    // Broken beyond parsing: the last line that reads "path: …" by itself.
-    for (std::size_t at = text->find("path:"); at != std::string::npos; at = text->find("path:", at + 1)) {
-      const std::size_t from = text->find_first_not_of(" \t\"'", at + 5),
-                        to = text->find_first_of(" \t\"',}\n", from);
-      if (from != std::string::npos && (*text)[from] == '/')
-        return text->substr(from, to == std::string::npos ? to : to - from);
-    }
+  const auto text = read_file(config_path, kMostConfigBytes);
+  if (!text) return {};
+  const YamlNode root = parse_yaml(config_path, *text, ignored);
+  const YamlNode* cache = root.is_map() ? root.find("cache") : nullptr;
+  const YamlNode* path = cache && cache->is_map() ? cache->find("path") : nullptr;
+  if (path && path->kind == YamlNode::Kind::scalar && path->scalar.starts_with('/')) return path->scalar;
+  for (std::size_t at = text->find("path:"); at != std::string::npos; at = text->find("path:", at + 1)) {
+    const std::size_t from = text->find_first_not_of(" \t\"'", at + 5),
+                      to = text->find_first_of(" \t\"',}\n", from);
+    if (from != std::string::npos && (*text)[from] == '/')
+      return text->substr(from, to == std::string::npos ? to : to - from);
   }
+  return {};
+}
+
+std::string systemd_state_folder() {
   const char* state = std::getenv("STATE_DIRECTORY");
-  return state && *state ? state : Settings{}.cache_path;
+  return state ? std::string(state).substr(0, std::string_view(state).find(':')) : std::string();
+}
+
+}  // namespace
+
+Result<Ok> save_last_good_everywhere(const std::string& cache_path, const ConfigSources& sources) {
+  auto saved = save_last_good(cache_path, sources);
+  const std::string folder = systemd_state_folder();
+  if (!folder.empty() && folder != cache_path)
+    if (auto also = save_last_good(folder, sources); !also && saved) return also;
+  return saved;
+}
+
+Result<LoadedConfig> find_last_good(const std::string& config_path, bool path_given) {
+  for (const auto& folder : {cache_path_in(config_path), systemd_state_folder(), Settings{}.cache_path}) {
+    if (folder.empty()) continue;
+    auto found = load_last_good(folder);
+    if (!found || !found->ok()) continue;
+    const std::string& made_from = found->sources.config_path;
+    if (made_from == config_path || (made_from.empty() && !path_given)) return found;
+  }
+  return Error{Errc::not_found, "there is no last good configuration of " + config_path};
 }
 
 }  // namespace layerd::daemon

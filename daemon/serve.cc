@@ -30,6 +30,9 @@ void log_problems(LogLevel level, const char* event, const std::vector<std::stri
   for (const auto& problem : problems) LogLine(level, event).field("err", problem);
 }
 
+// For what comes behind the drain: the store's last word.
+constexpr Duration kLastWords = std::chrono::seconds(10);
+
 struct Boot {
   SettingsPtr settings;  // null: nothing to start from
   ConfigState state;
@@ -49,8 +52,8 @@ Boot load_for_boot(const std::string& config_path, bool path_given) {
   }
   boot.state.errors = sentences(loaded.errors);
   for (const auto& problem : boot.state.errors) fmt::print(stderr, "layerd: {}\n", problem);
-  auto last_good = load_last_good(state_folder_for(config_path));
-  if (!last_good || !last_good->ok()) return boot;
+  auto last_good = find_last_good(config_path, path_given);
+  if (!last_good) return boot;
   boot.settings = last_good->settings;
   boot.state.source = "last_good";
   LogLine(LogLevel::error, "config_refused")
@@ -91,7 +94,7 @@ class Daemon {
   void stop() {
     if (stopping_) return loop_.stop();  // the second signal does not wait
     stopping_ = true;
-    notifier_.stopping();
+    notifier_.stopping(app_.settings().drain + kLastWords);
     LogLine(LogLevel::info, "stopping").field("drain", duration_text(app_.settings().drain));
     app_.drain([this] { loop_.stop(); });
   }
@@ -108,7 +111,7 @@ class Daemon {
       app_.refuse(errors);
     } else {
       ConfigState state{config_path_, loaded.sources.config_path.empty() ? "defaults" : "file", {}};
-      if (auto saved = save_last_good(app_.settings().cache_path, loaded.sources); !saved)
+      if (auto saved = save_last_good_everywhere(app_.settings().cache_path, loaded.sources); !saved)
         LogLine(LogLevel::warn, "last_good").field("err", saved.error().message);
       for (const auto& key : app_.apply(loaded.settings, std::move(state)))
         LogLine(LogLevel::warn, "config_restart")
@@ -146,7 +149,7 @@ int run_daemon(Boot boot, const std::string& config_path, bool path_given, syste
     return app.error().code == Errc::config ? 2 : 1;
   }
   if (boot.state.errors.empty())
-    if (auto saved = save_last_good(boot.settings->cache_path, boot.sources); !saved)
+    if (auto saved = save_last_good_everywhere(boot.settings->cache_path, boot.sources); !saved)
       LogLine(LogLevel::warn, "last_good").field("err", saved.error().message);
   {
     Daemon daemon(loop, **app, notifier, config_path, path_given);

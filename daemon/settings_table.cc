@@ -119,7 +119,8 @@ using std::chrono::seconds;
 const std::vector<Key<Settings>>& settings_keys() {
   static const std::vector<Key<Settings>> kKeys{
       {"registries_file", "file", "an absolute path", true,
-       "A k3s or RKE2 registries.yaml that is read and watched besides this file; what this file says of a "
+       "A k3s or RKE2 registries.yaml that is read besides this file, at the start and at each reload; what "
+       "this file says of a "
        "registry wins.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
          if (auto path = r.path(n, k)) s.registries_file = std::move(*path);

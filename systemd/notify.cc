@@ -63,7 +63,10 @@ void Notifier::reloading() const {
       static_cast<std::uint64_t>(now.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(now.tv_nsec) / 1000;
   send("RELOADING=1\nMONOTONIC_USEC=" + std::to_string(usec) + "\n");
 }
-void Notifier::stopping() const { send("STOPPING=1\nSTATUS=draining\n"); }
+void Notifier::stopping(Duration most) const {
+  const auto usec = std::chrono::duration_cast<std::chrono::microseconds>(most).count();
+  send("STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC=" + std::to_string(usec) + "\n");
+}
 void Notifier::watchdog_ping() const { send("WATCHDOG=1\n"); }
 
 std::optional<Duration> Notifier::ping_every() const {

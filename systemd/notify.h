@@ -24,7 +24,8 @@ class Notifier {
   void ready(std::string_view status) const;
   void status(std::string_view status) const;
   void reloading() const;  // READY=1 must follow
-  void stopping() const;
+  // `most`: how long it may take, whatever the unit's TimeoutStopSec says.
+  void stopping(Duration most) const;
   void watchdog_ping() const;
   // How often to ping: half of what systemd waits. Nothing if the watchdog is off.
   std::optional<Duration> ping_every() const;

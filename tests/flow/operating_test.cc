@@ -1,5 +1,6 @@
 // Running it: commands, signals, metrics, configurations that are wrong.
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -73,6 +74,31 @@ TEST_CASE("cache ls, verify, rm and gc do what they say", "[operating]") {
   CHECK_FALSE(flow.layerd.has_blob(flow.digest));
   CHECK(flow.layerd.command({"cache", "rm", flow.digest}).status == 1);
   CHECK(flow.layerd.get(Flow::blob(flow.digest)).body == flow.bytes);
+}
+
+// Red without become_owner() in daemon/admin_access.cc: files of root would keep the daemon from its store.
+TEST_CASE("cache commands of root leave nothing of root's in the store of a daemon that is stopped",
+          "[operating]") {
+  Filled flow;
+  flow.layerd.stop();
+  constexpr uid_t kOther = 65534;
+  const std::filesystem::path store = flow.layerd.cache_path();
+  for (auto folder = store.parent_path(); folder != "/tmp"; folder = folder.parent_path())
+    REQUIRE(chmod(folder.c_str(), 0755) == 0);
+  REQUIRE(chown(store.c_str(), kOther, kOther) == 0);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(store))
+    REQUIRE(chown(entry.path().c_str(), kOther, kOther) == 0);
+  std::filesystem::remove(store / "journal");
+  const Finished listed = flow.layerd.command({"cache", "ls", "--blobs"});
+  INFO(listed.output);
+  CHECK(listed.status == 0);
+  CHECK(listed.output.find(flow.digest) != std::string::npos);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(store)) {
+    struct stat facts {};
+    REQUIRE(stat(entry.path().c_str(), &facts) == 0);
+    INFO(entry.path());
+    CHECK(facts.st_uid == kOther);
+  }
 }
 
 TEST_CASE("cache verify finds a damaged blob and sets it aside", "[operating]") {

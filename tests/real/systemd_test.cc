@@ -70,7 +70,25 @@ TEST_CASE("a socket that systemd opened is served, whoever asked before the daem
   const ProbeReply first = probe({.port = port, .target = "/v2/"});
   CHECK(first.status == 200);
   CHECK(probe({.port = port, .target = "/healthz"}).status == 200);
-  CHECK(activated.output().find("socket_unused") == std::string::npos);
+  CHECK(activated.output().find("socket_unnamed") == std::string::npos);
+  CHECK(activated.stop() == 0);
+}
+
+// Red if App::serve_unnamed closes it: systemd listens on, and who connects waits for nobody.
+TEST_CASE("a socket that systemd opened and `listen` does not name answers as well", "[systemd]") {
+  TempDir dir;
+  const auto port = free_port(), other = free_port();
+  std::ofstream(dir / "config.yaml") << fmt::format(
+      "listen: 127.0.0.1:{}\nadmin: {{socket: {}}}\ncache: {{path: {}}}\n", other, dir / "admin.sock",
+      dir / "store");
+  Process activated({{"systemd-socket-activate", "-l", fmt::format("127.0.0.1:{}", port),
+                      LAYERD_BINARY_DIR "/layerd", "serve", "--config", dir / "config.yaml"},
+                     {},
+                     dir / "log"});
+  REQUIRE(activated.wait_for_output("Listening on", std::chrono::seconds(10)));
+  CHECK(probe({.port = port, .target = "/v2/"}).status == 200);
+  CHECK(probe({.port = other, .target = "/v2/"}).status == 200);
+  CHECK(activated.output().find("systemctl edit layerd.socket") != std::string::npos);
   CHECK(activated.stop() == 0);
 }
 

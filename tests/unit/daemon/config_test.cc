@@ -338,6 +338,46 @@ TEST_CASE("the last good configuration is kept closed and comes back although it
   CHECK(load_last_good(folder.path).error().code == Errc::config);
 }
 
+// Red if only the folder that the bad file names is looked at, or whose configuration it was is not.
+TEST_CASE("the last good configuration of a file is found however the file went bad, and no other file's") {
+  Folder store, state;
+  const auto path = store.write("c.yaml", "workers: 3\ncache: {path: " + store.path + "}\n");
+  const auto loaded = load_config(path);
+  REQUIRE(loaded.ok());
+  ::setenv("STATE_DIRECTORY", state.path.c_str(), 1);
+  REQUIRE(save_last_good_everywhere(store.path, loaded.sources));
+  for (Folder* folder : {&store, &state}) folder->files.push_back(folder->path + "/last-good-config.json");
+  const auto workers = [&](const std::string& asked) {
+    const auto found = find_last_good(asked, true);
+    return found ? found->settings->workers : 0;
+  };
+  for (const std::string text :
+       {"cache: {path: relative}", "cache: {pth: /x}", "cache: [", "cache: {path: /nowhere}"}) {
+    store.write("c.yaml", text);
+    CHECK(workers(path) == 3);
+  }
+  ::unlink(path.c_str());
+  CHECK(workers(path) == 3);
+  CHECK(workers(store.path + "/other.yaml") == 0);
+  ::unsetenv("STATE_DIRECTORY");
+  CHECK(workers(path) == 0);
+  store.write("c.yaml", "cache: {path: " + store.path + "}\nwrong: 1\n");
+  CHECK(workers(path) == 3);
+}
+
+TEST_CASE("a password in a name is not shown, and a name that is there twice is refused") {
+  for (const std::string section : {"mirrors", "configs", "auths"}) {
+    const auto loaded = parse(section + ": {\"https://user:hunter2@reg.io\": {}}\n");
+    const std::string said = all(loaded.errors) + all(loaded.warnings);
+    INFO(said);
+    CHECK_FALSE(loaded.ok());
+    CHECK(said.find("hunter2") == std::string::npos);
+    CHECK_THAT(said, Catch::Contains("reg.io"));
+  }
+  CHECK_THAT(all(parse("mirrors: {Docker.io: {}, docker.io: {}}\n").errors),
+             Catch::Contains("is there twice"));
+}
+
 TEST_CASE("sizes, durations and base64 are read exactly") {
   CHECK(*parse_size("20GiB") == 20_GiB);
   CHECK(*parse_size("500MB") == 500000000u);

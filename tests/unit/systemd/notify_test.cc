@@ -44,8 +44,8 @@ TEST_CASE("the notifier tells readiness, stopping and the watchdog to its manage
   CHECK(manager.next() == "WATCHDOG=1\n");
   notifier.reloading();
   CHECK(manager.next().find("RELOADING=1\nMONOTONIC_USEC=") == 0);
-  notifier.stopping();
-  CHECK(manager.next().find("STOPPING=1") == 0);
+  notifier.stopping(70s);
+  CHECK(manager.next() == "STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC=70000000\n");
   CHECK(notifier.ping_every() == Duration(15s));
 }
 
