@@ -131,6 +131,9 @@ TEST_CASE("the unit exposes little, and a service that cannot start holds nobody
   CHECK(!setting_of("layerd.service", "WatchdogSec").empty());
   CHECK(setting_of("layerd.service", "User") == "layerd");
   CHECK(setting_of("layerd.socket", "OnFailure") == "layerd-recover.service");
+  // A start that hangs closes the sockets at its first time-out (scripts/boot-test.sh sees 4.1 s).
+  CHECK(setting_of("layerd.service", "ExecStopPost").find("timeout") != std::string::npos);
+  CHECK(setting_of("layerd-recover.service", "ExecStart").find("stop layerd.socket") != std::string::npos);
 }
 
 }  // namespace layerd::test
