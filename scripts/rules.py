@@ -25,9 +25,7 @@ LONGEST = 180  # seconds of one test; one that hangs has noticed
 ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=1:abort_on_error=1", "UBSAN_OPTIONS": "print_stacktrace=1"}
 
 
-class Edit:
-    """One text of a file and what stands in its place when the rule is taken out."""
-
+class Edit:  # one text of a file, and what stands in its place when the rule is taken out
     def __init__(self, file, line):
         self.file, self.line, self.text, self.instead = file, line, [], []
 
@@ -48,7 +46,7 @@ def read_rules():
         if key == "rule":
             rules.append(Rule(value, number))
         elif key == "says" and rules:
-            rules[-1].says += (" " if rules[-1].says else "") + value
+            rules[-1].says = value
         elif key == "file" and rules:
             rules[-1].edits.append(Edit(value, number))
         elif key == "text" and rules and rules[-1].edits:
@@ -139,7 +137,6 @@ class Copy:
             output, _ = run.communicate(timeout=LONGEST)
         except subprocess.TimeoutExpired:
             os.killpg(run.pid, signal.SIGKILL)  # the session that was begun for this test alone
-            run.communicate()
             return f"no end within {LONGEST} s"
         if "No tests ran" in output or "assertions: - none -" in output:
             sys.exit(f"{' | '.join(test)}: there is no such test")
@@ -168,8 +165,8 @@ class Copy:
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("names", nargs="*", metavar="NAME")
-    options.add_argument("--list", action="store_true")
-    options.add_argument("--check", action="store_true")
+    for flag in ("--list", "--check"):
+        options.add_argument(flag, action="store_true")
     options.add_argument("--scratch", type=pathlib.Path, help="the copy of the tree (default: a temporary folder)")
     options.add_argument("--build", type=pathlib.Path, help="its build folder (default: build/dev in the copy)")
     options.add_argument("--jobs", type=int, default=os.cpu_count())
@@ -180,8 +177,7 @@ def main():
         sys.exit("\n".join(errors))
     rules = [rule for rule in rules if not given.names or rule.name in given.names]
     if given.list:
-        for rule in rules:
-            print("\n    ".join([f"{rule.name}: {rule.says}", *map(" | ".join, rule.tests)]))
+        print(*("\n    ".join([f"{rule.name}: {rule.says}", *map(" | ".join, rule.tests)]) for rule in rules), sep="\n")
     if given.list or given.check:
         return
     with tempfile.TemporaryDirectory(prefix="layerd-rules-") as temporary:

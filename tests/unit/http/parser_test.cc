@@ -51,7 +51,7 @@ TEST_CASE("a request head is read alike however it is cut into pieces") {
   }
 }
 
-// rules: lines-end-with-cr-lf, one-host
+// rules: folded-headers, one-host
 TEST_CASE("malformed requests are refused with 400 however they are cut") {
   using namespace std::string_literals;
   const std::string cases[] = {
