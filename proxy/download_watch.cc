@@ -26,7 +26,7 @@ bool Download::watch_stalls() {
   for (const auto& segment : segments_) {
     if (segment->state() != Segment::State::reading || !segment->place) continue;
     const std::string name = places_.name(*segment->place);
-    const Duration silent = now - segment->last_byte();
+    const Duration silent = now - segment->waits_since();
     if (silent >= settings.stall) {
       const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(silent).count();
       segment_failed(take_out(*segment),

@@ -14,7 +14,6 @@ constexpr ByteCount kBlock = 64_KiB;
 
 void Segment::start(upstream::FetchRequest request) {
   target_ = request.target;
-  last_byte_ = loop_.now();
   mark(loop_.now());
   pending_ = fetcher_.fetch(std::move(request),
                             [this](Result<upstream::FetchResponse> answer) { on_head(std::move(answer)); });
@@ -23,7 +22,6 @@ void Segment::start(upstream::FetchRequest request) {
 void Segment::on_head(Result<upstream::FetchResponse> answer) {
   if (!answer) return owner_.ended(*this, std::move(answer).error());
   const ByteRange given = answer->body_range;
-  last_byte_ = loop_.now();
   mark(loop_.now());
   if (given.first > range_.first) {
     return owner_.ended(*this, Error{Errc::upstream_protocol,
@@ -65,7 +63,7 @@ void Segment::pump() {
 
 void Segment::read() {
   state_ = State::reading;
-  last_byte_ = loop_.now();
+  waits_since_ = loop_.now();
   pending_ =
       body_->read(kBlock - position_ % kBlock, [this](Result<Bytes> chunk) { on_chunk(std::move(chunk)); });
 }
@@ -74,7 +72,6 @@ void Segment::on_chunk(Result<Bytes> chunk) {
   if (!chunk) return owner_.ended(*this, std::move(chunk).error());
   if (chunk->empty()) return owner_.ended(*this, Ok{});
   state_ = State::resting;
-  last_byte_ = loop_.now();
   received_ += chunk->size();
   const ByteCount stop = owner_.stop(*this);
   const ByteCount at = position_;

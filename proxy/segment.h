@@ -67,7 +67,8 @@ class Segment {
   std::size_t in_flight = 0;         // chunks between socket and disk; kept by the owner
 
   ByteCount received() const { return received_; }
-  TimePoint last_byte() const { return last_byte_; }
+  // While reading: since when the upstream has not sent a byte.
+  TimePoint waits_since() const { return waits_since_; }
   // Bytes since the last call of mark(), and when that was: for the drip rule.
   ByteCount since_mark() const { return received_ - marked_; }
   TimePoint marked_at() const { return marked_at_; }
@@ -92,7 +93,7 @@ class Segment {
   registry::TargetPtr target_;
   ByteCount received_ = 0;
   ByteCount marked_ = 0;
-  TimePoint last_byte_{};
+  TimePoint waits_since_{};
   TimePoint marked_at_{};
   BufferBudget::Lease lease_;
   std::unique_ptr<http::BodyReader> body_;

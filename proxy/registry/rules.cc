@@ -276,7 +276,7 @@ Result<TargetPtr> CompiledRules::resolve(std::string_view ns, std::string_view r
     if (!has_endpoint(target->endpoints, next)) target->endpoints.push_back(std::move(next));
   }
   if (wants_own) {
-    auto last = endpoint(own, *registry, std::string(repository), named || configs_.contains(registry->text));
+    auto last = endpoint(own, *registry, std::string(repository), named);
     if (!has_endpoint(target->endpoints, last)) target->endpoints.push_back(std::move(last));
   }
   if (!target->endpoints.empty()) return TargetPtr(std::move(target));

@@ -101,6 +101,7 @@ TEST_CASE("cache commands of root leave nothing of root's in the store of a daem
   }
 }
 
+// rules: verify-compares
 TEST_CASE("cache verify finds a damaged blob and sets it aside", "[operating]") {
   Filled flow;
   const std::string file = flow.layerd.blob_file(flow.digest);
@@ -116,6 +117,7 @@ TEST_CASE("cache verify finds a damaged blob and sets it aside", "[operating]") 
   CHECK(flow.layerd.get(Flow::blob(flow.digest)).body == flow.bytes);
 }
 
+// rules: drain-waits
 TEST_CASE("SIGTERM lets a running answer end and refuses new clients", "[operating]") {
   Flow flow;
   const std::string bytes = random_bytes(2 * 1024 * 1024, 6);
@@ -133,6 +135,7 @@ TEST_CASE("SIGTERM lets a running answer end and refuses new clients", "[operati
   CHECK(flow.layerd.process().wait(std::chrono::seconds(8)) == std::optional<int>(0));
 }
 
+// rules: drain-ends
 TEST_CASE("an answer that outlasts the drain ends with FIN, short of its length", "[operating]") {
   Flow flow;
   const std::string bytes = random_bytes(20 * 1024 * 1024, 7);
@@ -155,6 +158,7 @@ TEST_CASE("an answer that outlasts the drain ends with FIN, short of its length"
   CHECK(reply.body == bytes.substr(0, reply.body.size()));
 }
 
+// rules: unknown-key, key-twice, missing-file
 TEST_CASE("a wrong configuration is refused with place, cause and the nearest valid thing", "[operating]") {
   const auto refused = [](const std::string& text, const std::string& word, const std::string& more = "") {
     const Finished finished = check_config(text);
@@ -196,12 +200,14 @@ TEST_CASE("wrong usage exits with 2", "[operating]") {
   CHECK(run({kBinary, "--help"}).status == 0);
 }
 
+// rules: unknown-key
 TEST_CASE("a bad configuration at the first start ends with 2", "[operating]") {
   TempDir dir;
   write_text(dir / "config.yaml", fmt::format("cache: {{path: {}}}\nlistn: x\n", dir / "cache"));
   CHECK(run({kBinary, "--config", dir / "config.yaml", "serve"}, std::chrono::seconds(10)).status == 2);
 }
 
+// rules: last-good
 TEST_CASE("a configuration that went bad later starts from the last good one, marked degraded",
           "[operating]") {
   Filled flow;
@@ -217,6 +223,7 @@ TEST_CASE("a configuration that went bad later starts from the last good one, ma
   CHECK(status.output.find("tagz") != std::string::npos);
 }
 
+// rules: one-store-one-process
 TEST_CASE("two daemons do not share a store", "[operating]") {
   Flow flow;
   TempDir dir;
@@ -229,6 +236,7 @@ TEST_CASE("two daemons do not share a store", "[operating]") {
   CHECK(second.output.find(flow.layerd.cache_path()) != std::string::npos);
 }
 
+// rules: reload-keeps-old, reload-takes-new
 TEST_CASE("a reload takes a changed configuration, and keeps the old one when the new one is wrong",
           "[operating]") {
   Filled flow;

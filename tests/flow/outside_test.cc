@@ -5,6 +5,7 @@
 
 using namespace layerd::test;
 
+// rules: private-refused
 TEST_CASE("names that are not configured never reach a private address", "[outside]") {
   Flow flow;
   FaultyUpstream secret;
@@ -28,6 +29,7 @@ TEST_CASE("names that are not configured never reach a private address", "[outsi
   CHECK(reply.body.find("configs") != std::string::npos);
 }
 
+// rules: configured-may-be-private
 TEST_CASE("a name in configs may be private", "[outside]") {
   FaultyUpstream own;
   const Image image = make_image({});
@@ -39,6 +41,7 @@ TEST_CASE("a name in configs may be private", "[outside]") {
   CHECK(own.server().connections() > 0);
 }
 
+// rules: credentials-stay-home
 TEST_CASE("credentials do not follow a redirect to another host", "[outside]") {
   FaultyUpstream storage;
   Flow flow;
@@ -72,6 +75,7 @@ TEST_CASE("credentials do not follow a redirect to another host", "[outside]") {
   CHECK(flow.layerd.log().find(base64("robot:s3:cret$")) == std::string::npos);
 }
 
+// rules: token-cached, stale-token-once-more
 TEST_CASE("a registry with tokens is asked for one token, not one for each request", "[outside]") {
   Flow flow;
   flow.layerd.stop();
@@ -95,6 +99,7 @@ TEST_CASE("a registry with tokens is asked for one token, not one for each reque
   CHECK(flow.layerd.log().find("token-1") == std::string::npos);
 }
 
+// rules: denied-is-403
 TEST_CASE("an upstream's refusal is a 403 with the reason, and no challenge of ours", "[outside]") {
   Flow flow;
   flow.upstream.require_basic("robot", "secret");
@@ -107,6 +112,7 @@ TEST_CASE("an upstream's refusal is a 403 with the reason, and no challenge of o
   CHECK(reply.header("www-authenticate").empty());
 }
 
+// rules: tls-verified
 TEST_CASE("TLS upstreams are verified against the configured certificate authority", "[outside]") {
   TempDir dir;
   PrivateCa ca(dir / "ca"), other(dir / "other");
@@ -136,6 +142,7 @@ TEST_CASE("TLS upstreams are verified against the configured certificate authori
   CHECK(with("insecure_skip_verify: true").status == 200);
 }
 
+// rules: connections-reused
 TEST_CASE("connections to an upstream are kept and used again", "[outside]") {
   Flow flow;
   for (std::uint64_t i = 0; i < 20; ++i) {

@@ -157,6 +157,7 @@ TEST_CASE("the registry comes from ns, from the path, or is docker.io", "[wire]"
   CHECK(flow.layerd.get("/v2/team/app/manifests/1?x=y&ns=registry%2Etest").status == 200);
 }
 
+// rules: digest-form, names-in-the-grammar, host-names-in-the-grammar, only-reads
 TEST_CASE("bad requests are refused with the registry's own error form and no traffic upstream", "[wire]") {
   Flow flow;
   const auto refused = [&](const std::string& target, int status, const std::string& code,
@@ -179,6 +180,7 @@ TEST_CASE("bad requests are refused with the registry's own error form and no tr
   CHECK(flow.upstream.seen().empty());
 }
 
+// rules: tls-hello
 TEST_CASE("a TLS hello on the plain port is answered as HTTP", "[wire]") {
   Flow flow;
   ProbeConnection connection(flow.layerd.port());
@@ -187,6 +189,7 @@ TEST_CASE("a TLS hello on the plain port is answered as HTTP", "[wire]") {
   CHECK(connection.read_raw(std::chrono::seconds(3)).starts_with("HTTP/1.0 400 Bad Request\r\n"));
 }
 
+// rules: pipelined
 TEST_CASE("pipelined requests are answered in their order", "[wire]") {
   Served flow;
   (void)flow.layerd.get(Flow::blob(flow.digest));
@@ -204,6 +207,7 @@ TEST_CASE("pipelined requests are answered in their order", "[wire]") {
   CHECK(connection.read_raw(std::chrono::seconds(2)).empty());
 }
 
+// rules: absolute-form, expect
 TEST_CASE("absolute-form targets and Expect are understood", "[wire]") {
   Served flow;
   const std::string port = std::to_string(flow.layerd.port());
@@ -219,6 +223,7 @@ TEST_CASE("absolute-form targets and Expect are understood", "[wire]") {
   CHECK((reply.status == 200 || reply.status == 417));
 }
 
+// rules: host-rule
 TEST_CASE("a foreign Host is refused, so that no web page reaches the mirror by DNS", "[wire]") {
   Served flow;
   const ProbeReply reply = flow.layerd.get(Flow::manifest("1"), {{"Host", "attacker.example"}});
@@ -228,6 +233,7 @@ TEST_CASE("a foreign Host is refused, so that no web page reaches the mirror by 
   CHECK(flow.layerd.get("/v2/", {{"Host", "localhost:5151"}}).status == 200);
 }
 
+// rules: via-rule
 TEST_CASE("a request that has come through ourselves is answered 508", "[wire]") {
   Served flow;
   CHECK(flow.layerd.get(Flow::manifest("1")).status == 200);
@@ -238,6 +244,7 @@ TEST_CASE("a request that has come through ourselves is answered 508", "[wire]")
   CHECK(flow.layerd.get(Flow::manifest("1"), {{"Via", "1.1 somebody-else"}}).status == 200);
 }
 
+// rules: no-loop
 TEST_CASE("an endpoint that is layerd itself makes no loop", "[wire]") {
   Flow flow;
   flow.layerd.stop();
@@ -250,6 +257,7 @@ TEST_CASE("an endpoint that is layerd itself makes no loop", "[wire]") {
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(10));
 }
 
+// rules: head-bound
 TEST_CASE("oversized, malformed and slow requests harm nobody", "[wire]") {
   Served flow;
   const auto raw = [&](const std::string& text) {
@@ -268,6 +276,7 @@ TEST_CASE("oversized, malformed and slow requests harm nobody", "[wire]") {
   CHECK(flow.layerd.get(Flow::blob(flow.digest)).body == flow.bytes);
 }
 
+// rules: gone-client-closed
 TEST_CASE("a hundred clients that hang up in the middle leave no open files behind", "[wire]") {
   Served flow(4 * 1024 * 1024);
   const auto open_files = [&] {

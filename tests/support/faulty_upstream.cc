@@ -236,7 +236,13 @@ bool FaultyUpstream::answer(const ServerRequest& request, ServerConnection& conn
 Fault FaultyUpstream::take_fault(const ServerRequest& request) {
   std::lock_guard lock(mutex_);
   for (auto& [part, fault] : faults_) {
-    if (!has(request.target, part) || !has(fault.methods, request.method) || fault.times == 0) continue;
+    if (!has(request.target, part) || !has(fault.methods, request.method)) continue;
+    if (fault.times == 0 && fault.later_ignores_range) {
+      Fault later;
+      later.ignore_range = true;
+      return later;
+    }
+    if (fault.times == 0) continue;
     if (fault.times > 0) --fault.times;
     return fault;
   }

@@ -41,6 +41,7 @@ struct Fault {
   bool no_content_type = false;
   std::string methods = "HEAD GET";  // which requests it concerns
   int times = -1;                    // so many answers, then all is well; -1: always
+  bool later_ignores_range = false;  // all is well then, but that
 };
 
 // An HTML page with 200, as a captive portal sends it.

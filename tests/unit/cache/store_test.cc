@@ -52,6 +52,7 @@ TEST_CASE("a blob written out of order is hashed, committed and served after a r
   CHECK(files_below(f.settings.path + "/partial") == 0);
 }
 
+// rules: sha512
 TEST_CASE("sha512 and zero-byte blobs are kept like any other") {
   StoreFixture f;
   f.open();
@@ -63,6 +64,7 @@ TEST_CASE("sha512 and zero-byte blobs are kept like any other") {
   CHECK(f.store->known_size(empty) == ByteCount{0});
 }
 
+// rules: digest-compared, wrong-bytes-thrown-away, hash-begins-anew
 TEST_CASE("wrong bytes are set aside and the partial blob can be filled anew") {
   StoreFixture f;
   f.open();
@@ -116,6 +118,7 @@ TEST_CASE("bytes that are present are never written over") {
   CHECK(f.content(digest) == text);
 }
 
+// rules: partial-resumed
 TEST_CASE("a partial blob goes on after a clean restart and its bytes count") {
   StoreFixture f;
   f.open();
@@ -138,6 +141,7 @@ TEST_CASE("a partial blob goes on after a clean restart and its bytes count") {
   CHECK(f.content(digest) == text);
 }
 
+// rules: one-store-one-process
 TEST_CASE("a second process is told who holds the store") {
   StoreFixture f;
   f.open();
@@ -159,6 +163,7 @@ TEST_CASE("a store of a newer format is set aside whole and a fresh one begun") 
   CHECK(f.content(f.add("new")) == "new");
 }
 
+// rules: changed-file-verified
 TEST_CASE("a changed file is verified before it is served") {
   StoreFixture f;
   f.settings.recheck = Duration::zero();
@@ -189,6 +194,7 @@ TEST_CASE("a file without a row is found by name and verified, a bad one is not 
   CHECK(f.content(digest_of(DigestAlgorithm::sha256, "nobody has this")) == "not_found");
 }
 
+// rules: asked-again-verified
 TEST_CASE("a blob asked for again right after it was served whole is verified once, and readers break off") {
   StoreFixture f;
   f.open();
@@ -224,6 +230,7 @@ TEST_CASE("the scrub finds a damaged file nobody asked for") {
   CHECK(f.content(good) == "a good one");
 }
 
+// rules: size-limit, busy-stays
 TEST_CASE("the cap is kept while a download grows, the oldest unused go, pinned and open ones stay") {
   StoreFixture f;
   f.settings.max_size = {1_MiB, -1};
@@ -253,6 +260,7 @@ TEST_CASE("the cap is kept while a download grows, the oldest unused go, pinned 
   CHECK(f.fill(partial, text).ok());
 }
 
+// rules: free-space-floor
 TEST_CASE("the floor of free space is kept, and nothing is evicted in vain") {
   StoreFixture f;
   f.files->disk_total = 100_MiB;
@@ -310,6 +318,7 @@ TEST_CASE("a full disk fails the write as no_space, is counted, and a later writ
   CHECK(f.content(digest) == text);
 }
 
+// rules: sick-disk-left-alone
 TEST_CASE("a disk that fails with EIO is left alone for a while and used again when it recovers") {
   StoreFixture f;
   f.settings.read_only_pause = 200ms;
@@ -362,6 +371,7 @@ TEST_CASE("small objects are checked, stored, kept hot, and a damaged one is not
   CHECK(f.count("layerd_quarantined_total") == 1);
 }
 
+// rules: verify-compares
 TEST_CASE("commands list by last use, remove, pin and verify") {
   StoreFixture f;
   f.open();

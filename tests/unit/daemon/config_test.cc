@@ -112,6 +112,7 @@ log: {level: warn, format: json}
   CHECK_FALSE(s.compiled_rules->resolve("quay.io", "a").ok());
 }
 
+// rules: unknown-key
 TEST_CASE("a wrong configuration is refused with place, cause and the nearest valid thing") {
   struct Row {
     const char* text;

@@ -31,6 +31,7 @@ TEST_CASE("a request is written whole and its answer read by Content-Length, in 
   }
 }
 
+// rules: chunk-framing
 TEST_CASE("a chunked body is decoded, has no length, and leaves the connection usable") {
   for (const std::size_t piece : {std::size_t{1}, std::size_t{5}, std::size_t{1000}}) {
     ClientFixture f;
@@ -109,6 +110,7 @@ TEST_CASE("bodies that end early are truncated, with the count in the message") 
   }
 }
 
+// rules: stall-of-connection
 TEST_CASE("a reset within the body is unreachable, silence is a time-out") {
   ClientFixture f;
   Asking reset, silent;

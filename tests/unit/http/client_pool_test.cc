@@ -10,6 +10,7 @@ using namespace std::chrono_literals;
 
 const std::string kHello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
+// rules: connections-reused
 TEST_CASE("a second request goes over the idle connection of the first") {
   ClientFixture f;
   Asking first, second;

@@ -51,6 +51,7 @@ TEST_CASE("a request head is read alike however it is cut into pieces") {
   }
 }
 
+// rules: folded-headers, one-host
 TEST_CASE("malformed requests are refused with 400 however they are cut") {
   using namespace std::string_literals;
   const std::string cases[] = {
@@ -98,6 +99,7 @@ TEST_CASE("other versions of HTTP are refused by name") {
   CHECK(parse_request("GET / HTTP/1.0\r\n\r\n").fault == 0);
 }
 
+// rules: head-bound
 TEST_CASE("the bounds of a request head are kept to the byte") {
   const auto with_target = [](std::size_t size) {
     return "GET /" + std::string(size - 1, 'a') + " HTTP/1.1\r\nHost: a\r\n\r\n";

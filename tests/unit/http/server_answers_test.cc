@@ -137,6 +137,7 @@ TEST_CASE("a file is sent by ranges, behind its head") {
   CHECK(f.service.log.at(0).body_bytes == 4'999'900);
 }
 
+// rules: short-body-broken
 TEST_CASE("a body shorter than promised is broken off with FIN, never padded or finished") {
   ServerFixture f;
   auto client = f.connect();

@@ -20,6 +20,7 @@ TEST_CASE("an idle connection is closed after its time, and one in use is not") 
   CHECK(f.loop.timers() == 0);
 }
 
+// rules: slow-head
 TEST_CASE("a head that drips in is answered 408 after ten seconds from its first byte") {
   ServerFixture f;
   auto client = f.connect();
@@ -138,6 +139,7 @@ TEST_CASE("a drain closes idle connections at once and lets running exchanges fi
   CHECK(done);
 }
 
+// rules: drain-ends
 TEST_CASE("what still runs at the end of the grace is broken off short, or told 503") {
   ServerFixture f;
   auto streaming = f.connect(), waiting = f.connect(), dripping = f.connect();

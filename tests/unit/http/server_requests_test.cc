@@ -22,6 +22,7 @@ TEST_CASE("a request is answered and the connection stays for the next one") {
   CHECK(f.service.log[1].notes.size() == 1);
 }
 
+// rules: pipelined
 TEST_CASE("pipelined requests are answered in order wherever the packets are cut") {
   const std::string both =
       get("/one") + "POST /two HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc" + "\r\n" +
@@ -99,6 +100,7 @@ TEST_CASE("an absolute-form target reaches the service as it was sent") {
   CHECK(body_of(f.ask(client, get("http://layerd:5151/v2/"))) == "http://layerd:5151/v2/");
 }
 
+// rules: expect
 TEST_CASE("Expect: 100-continue gets the final answer at once, and the connection ends") {
   ServerFixture f;
   auto client = f.connect();
@@ -131,6 +133,7 @@ TEST_CASE("a long request body is answered without being waited for, and ends th
   CHECK(chunked.got_end());
 }
 
+// rules: tls-hello
 TEST_CASE("a TLS handshake on the plain port is answered as HTTP/1.0 400, so clients fall back") {
   ServerFixture f;
   auto client = f.connect();

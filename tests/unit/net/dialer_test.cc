@@ -121,6 +121,7 @@ TEST_CASE("connect failures are told apart") {
   CHECK(unknown.error().diagnosis == "dns_not_found");
 }
 
+// rules: private-refused
 TEST_CASE("a name nobody configured is not dialled at an inside address, and the sentence gives the remedy") {
   World world;
   world.dns.set("harbor.corp", {{"10.1.2.3"}});
@@ -163,6 +164,7 @@ TEST_CASE("of a name with inside and public addresses only the public ones are t
   CHECK(world.attempts == std::vector<std::string>{"8.8.8.8"});
 }
 
+// rules: own-listeners
 TEST_CASE("our own listeners are dialled for nobody, under whatever name") {
   World world;
   Door door;

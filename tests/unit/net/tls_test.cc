@@ -133,6 +133,7 @@ TEST_CASE("server_name replaces the dialled name for SNI and verification") {
   CHECK(server.last_sni() == "inner.test");
 }
 
+// rules: tls-verified
 TEST_CASE("every way a certificate can be wrong is told apart") {
   Site site;
   SECTION("unknown authority") {

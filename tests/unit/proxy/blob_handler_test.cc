@@ -252,6 +252,7 @@ TEST_CASE("a source that breaks breaks the body off and never pads it") {
   CHECK(lucky->body() == bytes.substr(400));
 }
 
+// rules: bad-file-breaks-off
 TEST_CASE("a cached file that is found bad while it is sent is broken off") {
   MirrorBench bench;
   const std::string bytes = pattern(5'000'000);
@@ -299,6 +300,7 @@ TEST_CASE("a client that leaves lets go of everything") {
   CHECK(exchange->state() == RecordedExchange::State::gone);
 }
 
+// rules: cached-blob-confirmed
 TEST_CASE("a cached blob is confirmed once upstream for a repository that does not link it") {
   MirrorBench bench;
   const std::string bytes = pattern(100);
@@ -363,6 +365,7 @@ TEST_CASE("a digest known only as a manifest is no blob before upstream says so"
   CHECK(bench.fetcher.count(upstream::Kind::blob, true) == 1);
 }
 
+// rules: join-confirmed
 TEST_CASE("who joins the download of another repository is confirmed before a byte is given") {
   MirrorBench bench;
   const std::string bytes = pattern(100);
@@ -385,6 +388,7 @@ TEST_CASE("who joins the download of another repository is confirmed before a by
   CHECK(bench.fetcher.requests.size() == 1);
 }
 
+// rules: proof-of-own-endpoint
 TEST_CASE("a download that another repository's upstream confirmed is no proof for this one") {
   MirrorBench bench;
   const std::string bytes = pattern(100);

@@ -7,6 +7,7 @@ using namespace layerd::test;
 using namespace std::chrono_literals;
 
 // Red without the extra segments in Download::fill(), or if they bring bytes twice (stop_of).
+// rules: extra-streams
 TEST_CASE("an upstream that throttles each connection gives at least 3 x one connection") {
   DownloadBench bench(48_MiB);
   auto& script = bench.fetcher.at("a");
@@ -34,6 +35,7 @@ TEST_CASE("an upstream without ranges is asked once") {
 }
 
 // Red without look_ahead(): the far reader would wait for all that lies before it.
+// rules: reader-ahead
 TEST_CASE("a reader far ahead of a slow download is served soon, and no byte comes twice") {
   DownloadBench bench(64_MiB);
   bench.settings.parallel_from = ~ByteCount{0};

@@ -21,6 +21,7 @@ TEST_CASE("a blob is downloaded, served, and kept") {
 }
 
 // Red without DownloadTable::find in join(): each client would fetch for itself.
+// rules: one-download
 TEST_CASE("24 clients of one blob cost one trip") {
   DownloadBench bench(4_MiB);
   bench.fetcher.at("a").chunk_after = 5ms;
@@ -57,6 +58,7 @@ TEST_CASE("a size is told only after a source confirmed the blob") {
 }
 
 // Red if the first byte waits for more than its own chunk (wake_followers in written()).
+// rules: first-byte
 TEST_CASE("the first byte goes out when upstream's first byte is in") {
   DownloadBench bench;
   bench.fetcher.at("a").head_after = 100ms;
@@ -67,6 +69,7 @@ TEST_CASE("the first byte goes out when upstream's first byte is in") {
 }
 
 // Red without held_from() in DownloadFollower::readable.
+// rules: held-tail
 TEST_CASE("the end of a body waits for the digest, a range that ends earlier does not") {
   DownloadBench bench;
   auto& script = bench.fetcher.at("a");
@@ -95,6 +98,7 @@ TEST_CASE("blobs of odd sizes arrive whole") {
 }
 
 // Red if advance(Size&) tells 0 before the digest was compared.
+// rules: empty-not-told
 TEST_CASE("an empty body for a blob that is not empty is never answered") {
   DownloadBench bench;
   bench.fetcher.at("a").content.clear();
@@ -154,6 +158,20 @@ TEST_CASE("a partial blob of a former run is gone on with") {
   CHECK(bench.fetcher.asked().front().range->first == 1_MiB);
   CHECK(bench.fetcher.bytes_out() <= 2_MiB + 64_KiB);
   CHECK(bench.metrics.total("layerd_upstream_resumes_total") >= 1);
+}
+
+// rules: reads-through
+TEST_CASE("a registry that ignores ranges fills all gaps in one pass") {
+  DownloadBench bench(4_MiB);
+  RangeSet present;
+  present.add({0, 1_MiB});
+  present.add({2_MiB, 3_MiB});
+  bench.store.leave_partial(bench.digest, bench.content, present, bench.content.size());
+  bench.fetcher.at("a").ranges = false;
+  auto& client = bench.join();
+  REQUIRE(bench.run());
+  CHECK((client.body == bench.content));
+  CHECK(bench.fetcher.asked().size() == 1);
 }
 
 // Red without the HEAD in connect(): no source would confirm the blob.
@@ -226,6 +244,7 @@ TEST_CASE("a client that leaves stops nothing others need") {
 }
 
 // Red without the linger in DownloadTable::deserted.
+// rules: linger
 TEST_CASE("the last one leaving and coming back soon finds the download running") {
   DownloadBench bench(100_MiB);
   bench.settings.segments = 1;
@@ -261,8 +280,11 @@ TEST_CASE("a download nobody follows stops after the linger when much is missing
 }
 
 // Red without is_nearly_finished() in keep().
+// rules: finish-what-is-nearly-there
 TEST_CASE("a download nobody follows is finished when little is missing") {
   DownloadBench bench(40_MiB);
+  bench.settings.segments = 1;  // so that it takes longer than the linger
+  bench.start();
   bench.fetcher.at("a").chunk_after = 30ms;
   bench.join();
   bench.loop.advance(1s);

@@ -83,6 +83,7 @@ TEST_CASE("many clients of one uncached manifest cost one request upstream") {
   CHECK(bench.fetcher.requests.size() == 1);
 }
 
+// rules: manifest-digest
 TEST_CASE("a manifest with another digest than the one asked for is never served nor kept") {
   MirrorBench bench;
   const std::string manifest = image_manifest({"config"});

@@ -147,6 +147,7 @@ TEST_CASE("OCI-Namespace is echoed when ns was used and only then") {
   CHECK_FALSE(bench.get(path)->has_header("OCI-Namespace"));
 }
 
+// rules: host-rule
 TEST_CASE("a loopback listener takes loopback peers with one of our names only") {
   MirrorBench bench;
   bench.change([](proxy::MirrorSettings& settings) { settings.own_names = {"mirror.node"}; });
@@ -176,6 +177,7 @@ TEST_CASE("the authority of an absolute-form target overrules Host") {
   CHECK(bench.get("http://evil.example/v2/UPPER/x/manifests/1", with("Host", "localhost"))->status() >= 400);
 }
 
+// rules: via-rule
 TEST_CASE("a request that passed us already gets 508") {
   MirrorBench bench;
   CHECK(bench.get("/v2/", with("Via", "1.1 other, 1.1 layerd-test (x)"))->status() == 508);

@@ -56,6 +56,7 @@ struct TagBench : MirrorBench {
 
 }  // namespace
 
+// rules: one-tag-check
 TEST_CASE("fifty clients of a tag that is not fresh cost one HEAD") {
   TagBench bench;
   std::vector<std::unique_ptr<RecordedExchange>> clients;
@@ -70,6 +71,7 @@ TEST_CASE("fifty clients of a tag that is not fresh cost one HEAD") {
   CHECK(bench.gets() == 0);
 }
 
+// rules: tag-fresh
 TEST_CASE("a checked tag is answered without upstream for fresh_for, by this process's own clock") {
   TagBench bench;
   bench.get(kUrl);
@@ -108,6 +110,7 @@ TEST_CASE("a tag that moved is fetched by digest and kept") {
   CHECK(bench.catalog.tag(kApp, "1")->digest == sha256_of(bench.newer));
 }
 
+// rules: tag-without-digest
 TEST_CASE("an upstream that tells no digest is asked by GET") {
   TagBench bench;
   bench.fetcher.script = [&](const upstream::FetchRequest&) {
@@ -136,6 +139,7 @@ TEST_CASE("an upstream without HEAD for manifests is asked by GET") {
   CHECK(bench.get(kUrl)->body() == bench.newer);
 }
 
+// rules: tag-stale
 TEST_CASE("after every failure but 404 the stale record is served, marked, with the cause") {
   TagBench bench;
   Error refused{Errc::denied, "unauthorized"};
@@ -161,6 +165,7 @@ TEST_CASE("after every failure but 404 the stale record is served, marked, with 
   }
 }
 
+// rules: tag-patience
 TEST_CASE("a hanging upstream makes nobody wait longer than a second without progress") {
   TagBench bench;
   bench.hang();
@@ -189,6 +194,7 @@ TEST_CASE("after a failed check the next one is waited for a second flat") {
   CHECK(bench.time_to_answer() <= 1010ms);
 }
 
+// rules: tag-check-within
 TEST_CASE("check_within bounds the wait as configured") {
   TagBench bench;
   bench.change([](proxy::MirrorSettings& settings) { settings.check_within = 300ms; });
@@ -220,6 +226,7 @@ TEST_CASE("a check outlives the clients that asked for it") {
   CHECK(bench.catalog.tag(kApp, "1")->digest == sha256_of(bench.newer));
 }
 
+// rules: tag-404, tag-404-forgotten
 TEST_CASE("upstream's 404 is passed on, remembered for five seconds at most, and deletes nothing") {
   TagBench bench;
   bench.fail_with({Errc::not_found, "manifest unknown"});

@@ -50,6 +50,7 @@ TEST_CASE("an index lists its children") {
   CHECK(parsed->descriptors[0].role == DescriptorRole::child);
 }
 
+// rules: type-derived
 TEST_CASE("the media type comes from the header, else the document, else its shape") {
   const std::string oci(kOciManifest), docker(kDockerManifest);
   CHECK(parse_manifest(manifest(""), docker)->media_type == docker);
@@ -64,6 +65,7 @@ TEST_CASE("the media type comes from the header, else the document, else its sha
   CHECK(parse_manifest(schema1, kDockerSchema1Signed)->descriptors.size() == 1);
 }
 
+// rules: manifest-one-shape
 TEST_CASE("a Content-Type that disagrees with the document is refused") {
   CHECK(diagnosis(manifest(std::string(kDockerManifest)), kOciManifest) == "manifest_type_mismatch");
   CHECK(diagnosis(manifest(""), kOciIndex) == "manifest_type_mismatch");
@@ -71,6 +73,7 @@ TEST_CASE("a Content-Type that disagrees with the document is refused") {
   CHECK(diagnosis(index(std::string(kOciManifest)), "") == "manifest_type_mismatch");
   const std::string both = R"({"manifests":[],"layers":[],"config":)" + kItem + "}";
   CHECK(diagnosis(both, kOciManifest) == "manifest_type_mismatch");
+  CHECK(diagnosis(both, kOciIndex) == "manifest_type_mismatch");
 }
 
 TEST_CASE("what is no manifest is named") {

@@ -10,6 +10,7 @@ namespace {
 Error error_of(Errc code, int status = 0) { return {code, "the cause", 0, status, {}, {}}; }
 }  // namespace
 
+// rules: denied-is-403
 TEST_CASE("each error has its status and code by the table of protocol.md 7.2") {
   struct Row {
     Error error;

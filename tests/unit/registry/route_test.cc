@@ -107,6 +107,7 @@ TEST_CASE("the query without ns is kept as it was, for pass-through") {
   CHECK(parse_route("GET", "/v2/a/tags/list?ns=quay.io")->query.empty());
 }
 
+// rules: digest-form
 TEST_CASE("hostile targets are refused with NAME_INVALID or DIGEST_INVALID") {
   const std::pair<std::string, const char*> rows[] = {
       {"/v2//a/manifests/x", "NAME_INVALID"},

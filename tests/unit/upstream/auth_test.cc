@@ -21,6 +21,7 @@ const std::string kLoginToken =
 
 }  // namespace
 
+// rules: token-cached
 TEST_CASE("an anonymous token is fetched once and brought along from then on") {
   Upstreams up;
   up.client.reply(kBlob, challenge(kBearer));
@@ -113,6 +114,7 @@ TEST_CASE("a token's life counts from issued_at unless the clocks disagree") {
   CHECK(upstream::token_renewal(60s) == Duration(50s));
 }
 
+// rules: stale-token-once-more
 TEST_CASE("a cached token that is refused is dropped and asked for once more") {
   Upstreams up;
   up.client.reply(kBlob, challenge(kBearer));
@@ -206,6 +208,7 @@ TEST_CASE("no credentials for a Basic registry is said with its host") {
   CHECK(answer.error().message.find("no credentials are configured for reg.example") != std::string::npos);
 }
 
+// rules: realm-related
 TEST_CASE("credentials do not go to a foreign realm unless its host is configured") {
   Upstreams up;
   up.configure("reg.example", up.login("me", "pw"));

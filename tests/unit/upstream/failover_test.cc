@@ -30,6 +30,7 @@ TEST_CASE("the next endpoint answers for one that is down, limited or broken") {
   CHECK(up.metrics.total("layerd_upstream_retries_total") == 1);
 }
 
+// rules: 404-is-404, not-found-needs-all
 TEST_CASE("not found means that every endpoint said so") {
   TwoEndpoints up;
   up.client.reply(kOne, status(404));
@@ -108,6 +109,7 @@ TEST_CASE("no source within 20 s is a timeout that names the place") {
   CHECK(up.loop.now() - began <= 21s);
 }
 
+// rules: 5xx-asked-again
 TEST_CASE("the only endpoint is asked again after a pause") {
   Upstreams up;
   up.client.reply(kOnly, status(500));
@@ -130,6 +132,7 @@ TEST_CASE("errors that will not change are not tried again") {
   CHECK(up.client.count(kOnly) == 1);
 }
 
+// rules: retry-after
 TEST_CASE("Retry-After is waited for if it fits, else told at once") {
   Upstreams up;
   SECTION("fits") {
@@ -152,6 +155,7 @@ TEST_CASE("Retry-After is waited for if it fits, else told at once") {
   }
 }
 
+// rules: breaker
 TEST_CASE("an endpoint that stays silent is left alone, then one request finds out") {
   TwoEndpoints up;
   up.client.reply(kOne, down());
@@ -248,6 +252,7 @@ TEST_CASE("whoever is answered may destroy the fetcher") {
   CHECK(answered);
 }
 
+// rules: rate-limit-remembered
 TEST_CASE("a registry that said when to come back is not asked the same before") {
   Upstreams up;
   const std::string head = "HEAD https://reg.example/v2/app/blobs/" + kDigest;

@@ -40,6 +40,7 @@ TEST_CASE("a mirror is told the registry, the registry itself is not") {
   CHECK(answer->endpoint == 1);
 }
 
+// rules: part-as-asked
 TEST_CASE("a part must begin where it was asked to") {
   Upstreams up;
   auto request = up.blob("reg.example", "app");
@@ -88,6 +89,7 @@ TEST_CASE("an open range is asked for as such, and one past the end is told") {
   CHECK(up.client.sent()[0].header("Range") == "bytes=500-");
 }
 
+// rules: html-refused, html-sniffed, announced-digest, no-encoding
 TEST_CASE("what is not a registry's answer is refused by name") {
   Upstreams up;
   auto request = up.manifest("reg.example", "app", "1");
@@ -135,6 +137,7 @@ TEST_CASE("a registry's words reach the error") {
   CHECK(answer.error().message.find("manifest unknown") != std::string::npos);
 }
 
+// rules: credentials-stay-home
 TEST_CASE("credentials stay at home when a redirect leads to another host, the range goes along") {
   Upstreams up;
   up.configure("reg.example", up.login("me", "pw"));
@@ -177,6 +180,7 @@ TEST_CASE("another port is another origin, and a way back brings no credentials"
   CHECK(up.client.sent()[3].header("Authorization").empty());
 }
 
+// rules: redirects-bounded, redirects-keep-tls
 TEST_CASE("redirects never leave TLS, end after five, and need a place") {
   Upstreams up;
   std::string diagnosis;
