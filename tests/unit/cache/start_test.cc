@@ -8,7 +8,7 @@ using namespace layerd::test;
 
 namespace {
 
-constexpr int kTags = 600;  // with kilobytes each: a journal of several slices
+constexpr int kTags = 300;  // with kilobytes each: a journal of two slices
 const RepositoryKey kRepository = "docker.io/library/alpine";
 
 void put_tag(Catalog& catalog, int number, std::int64_t checked_at) {
