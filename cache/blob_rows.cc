@@ -107,6 +107,16 @@ void BlobRows::set_pin(const Digest& digest, bool pinned) {
   }
 }
 
+void BlobRows::mark_pinned() {
+  std::vector<Digest> pinned;
+  index_.scan(Table::pins, {}, [&](ByteView key, ByteView) {
+    if (const auto digest = digest_from_key(key)) pinned.push_back(*digest);
+    return true;
+  });
+  for (const auto& digest : pinned)
+    if (const auto entry = find(digest); entry && !entry->pinned) set_pin(digest, true);
+}
+
 void BlobRows::by_use(std::optional<std::pair<std::int64_t, Digest>> after,
                       const std::function<bool(const Digest&, const BlobEntry&)>& row) const {
   const std::string from = after ? use_key(after->first, after->second) + '\0' : std::string();
@@ -118,11 +128,21 @@ void BlobRows::by_use(std::optional<std::pair<std::int64_t, Digest>> after,
   });
 }
 
+void BlobRows::by_digest(const std::optional<Digest>& after,
+                         const std::function<bool(const Digest&, const BlobEntry&)>& row) const {
+  const std::string from = after ? digest_key(*after) + '\0' : std::string();
+  index_.scan(Table::blobs, from, [&](ByteView key, ByteView value) {
+    const auto digest = digest_from_key(key);
+    const auto entry = decoded_blob(value);
+    return digest && entry ? row(*digest, *entry) : true;
+  });
+}
+
 std::optional<Digest> BlobRows::next_digest(const std::optional<Digest>& after) const {
   std::optional<Digest> found;
-  index_.scan(Table::blobs, after ? digest_key(*after) + '\0' : std::string(), [&](ByteView key, ByteView) {
-    found = digest_from_key(key);
-    return !found.has_value();
+  by_digest(after, [&](const Digest& digest, const BlobEntry&) {
+    found = digest;
+    return false;
   });
   return found;
 }

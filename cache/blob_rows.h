@@ -39,10 +39,14 @@ class BlobRows {
   // A pin is a row of its own, in the journal too: it survives the loss of the index.
   bool is_pinned(const Digest& digest) const;
   void set_pin(const Digest& digest, bool pinned);
+  // Blobs that came while the pins could not be read are marked now.
+  void mark_pinned();
   // Oldest use first, from the row behind `after` on, until `row` answers false.
   void by_use(std::optional<std::pair<std::int64_t, Digest>> after,
               const std::function<bool(const Digest&, const BlobEntry&)>& row) const;
-  // In order of digests, from the one behind `after` on.
+  // In order of digests, from the one behind `after` on, whether that is still there or not.
+  void by_digest(const std::optional<Digest>& after,
+                 const std::function<bool(const Digest&, const BlobEntry&)>& row) const;
   std::optional<Digest> next_digest(const std::optional<Digest>& after) const;
 
   std::optional<PartialEntry> find_partial(const Digest& digest) const;

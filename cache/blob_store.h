@@ -79,7 +79,7 @@ class BlobStore {
   // client's digest failure looks: verified in the background, once per blob and hour.
   virtual void served_whole(const Digest& digest) = 0;
 
-  // For commands. Rows in order of last use, oldest first, from `after` on; at most `most` rows.
+  // For commands. Rows in order of digests, from behind `after` on, there or not; at most `most` rows.
   virtual std::vector<BlobRow> list(std::optional<Digest> after, std::size_t most) = 0;
   virtual Ticket remove(const Digest& digest, Done<Ok> done) = 0;  // not_found, overloaded: in use or pinned
   virtual Ticket pin(const Digest& digest, bool pinned, Done<Ok> done) = 0;

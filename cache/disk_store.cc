@@ -72,11 +72,26 @@ DiskStore::DiskStore(Loop& loop, Workers& workers, Metrics& metrics, StoreSettin
   index_.on_error([this](const Error& error) { note_error(error); });
   set_gauges();
   if (started.is_rebuild) rebuilds_.add();
-  const auto progress = rows_.note("rebuild");
-  if (started.is_rebuild || !progress.empty())
-    rebuild_step(progress.empty() ? 0 : static_cast<unsigned char>(progress[0]) * 2u);
+  go_on_after_start(started);
   tidy_timer_ = loop_.after(kFirstTidy, "tidying of partial blobs", [this] { tidy_partials(); });
   scrub_later();
+}
+
+// After an unclean end every folder is listed: a blob may have been renamed to its place, or its row have
+// been removed for an eviction, without the other half. A rebuild that ended cleanly goes on.
+void DiskStore::go_on_after_start(StartedStore& started) {
+  const auto progress = rows_.note("rebuild");
+  const bool is_from_start = started.is_rebuild || started.was_unclean || progress.empty();
+  const auto folder = is_from_start ? 0 : static_cast<unsigned char>(progress[0]) * 2u;
+  is_rebuilding_ = started.is_rebuild || started.was_unclean || !progress.empty();
+  const auto rebuild = [this, folder] {
+    if (!is_rebuilding_) return;
+    rows_.mark_pinned();
+    rebuild_step(folder);
+  };
+  if (!started.rest) return rebuild();
+  is_rebuilding_ = true;
+  index_.take_in(std::move(started.rest), rebuild);
 }
 
 DiskStore::~DiskStore() {
@@ -161,7 +176,7 @@ void DiskStore::file_opened(const Digest& digest, Result<OpenedFile> opened) {
       open_.drop(digest);
       set_gauges();
     } else {
-      note_error(opened.error());
+      note_read_error(digest, opened.error());
     }
     return finish_open(digest, std::move(opened).error());
   }
@@ -275,14 +290,8 @@ Ticket DiskStore::get(const Digest& digest, ByteCount most, Done<Bytes> done) {
 
 std::vector<BlobRow> DiskStore::list(std::optional<Digest> after, std::size_t most) {
   std::vector<BlobRow> rows;
-  std::optional<std::pair<std::int64_t, Digest>> from;
-  if (after) {
-    const auto entry = rows_.find(*after);
-    if (!entry) return rows;
-    from = {entry->last_used, *after};
-  }
   if (most == 0) return rows;
-  rows_.by_use(from, [&](const Digest& digest, const BlobEntry& entry) {
+  rows_.by_digest(after, [&](const Digest& digest, const BlobEntry& entry) {
     rows.push_back({digest, entry.facts.size, entry.last_used, entry.pinned, false});
     return rows.size() < most;
   });

@@ -58,6 +58,7 @@ class DiskStore final : public BlobStore, private DiskPartial::Host, private Roo
 
   // sha256 of each 8 MiB of a finished blob, 32 raw bytes each; empty up to 8 MiB or if unknown.
   std::string units(const Digest& digest) const { return rows_.units(digest); }
+  // Folders are being listed for blobs without a row, or a rest of the journal is being taken in.
   bool is_rebuilding() const { return is_rebuilding_; }
 
  private:
@@ -68,6 +69,7 @@ class DiskStore final : public BlobStore, private DiskPartial::Host, private Roo
   DiskStore(Loop& loop, Workers& workers, Metrics& metrics, StoreSettings settings, StartedStore started);
 
   // Opening (disk_store.cc)
+  void go_on_after_start(StartedStore& started);
   void close_when_idle();
   bool is_unchanged(const StoredFile& blob) const;
   void open_file(const Digest& digest);
@@ -88,6 +90,7 @@ class DiskStore final : public BlobStore, private DiskPartial::Host, private Roo
   bool is_read_only() const { return loop_.now() < read_only_until_; }
   void note_error(const Error& error);
   void note_good_write();
+  void note_read_error(const Digest& digest, const Error& error);
   void read_failed(const Digest& digest, const Error& error);
   void after_removal(const Digest& digest, Callback<void()> task);
   void removed(const std::vector<EvictionCandidate>& victims);

@@ -182,12 +182,18 @@ void DiskStore::note_error(const Error& error) {
       .field("effect", "new blobs pass through uncached until writes succeed again");
 }
 
-// A finished blob that cannot be read: counted and looked at; what the disk does not give back is set
-// aside and fetched again. It says nothing about writes.
-void DiskStore::read_failed(const Digest& digest, const Error& error) {
+// A finished blob that cannot be opened or read says nothing about writes.
+void DiskStore::note_read_error(const Digest& digest, const Error& error) {
   if (error.code != Errc::local_io) return;
   errors_io_.add();
   LogLine(LogLevel::error, "cache_read").field("digest", digest.str()).field("err", error.message);
+}
+
+// A finished blob that cannot be read is looked at; what the disk does not give back is set aside and
+// fetched again.
+void DiskStore::read_failed(const Digest& digest, const Error& error) {
+  if (error.code != Errc::local_io) return;
+  note_read_error(digest, error);
   if (std::find(background_.begin(), background_.end(), digest) == background_.end())
     verify_in_background(digest);
 }
@@ -248,6 +254,7 @@ void DiskStore::partial_size_conflict(const Digest& digest) {
 bool DiskStore::is_busy(const Digest& digest, bool partial) {
   if (removing_.contains(digest)) return true;
   if (partial) return partials_.contains(digest) || begins_.contains(digest);
+  if (index_.is_taking_in()) return true;  // whether it is pinned is not known yet
   return openings_.contains(digest) || open_.in_use(digest);
 }
 

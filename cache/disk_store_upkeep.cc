@@ -20,6 +20,9 @@ constexpr Duration kTidyEvery = 6h;
 constexpr Duration kOrphanAge = 1h;
 constexpr Duration kEmptyScrub = 1h;
 
+// What the disk cannot give back is as good as wrong: a bad sector, a file system's own checksum.
+bool is_lost(int sys_errno) { return sys_errno == EIO || sys_errno == EUCLEAN || sys_errno == EBADMSG; }
+
 }  // namespace
 
 Ticket DiskStore::verify(const Digest& digest, Done<bool> done) {
@@ -46,14 +49,11 @@ void DiskStore::verify_file(const Digest& digest, std::shared_ptr<VerifyState> s
       },
       [this, digest, state, gently, then = std::move(then)](Result<bool> ended) mutable {
         if (gently) scrubbed_bytes_.add(std::min<ByteCount>(state->offset, kGentleSlice));
-        if (!ended && ended.error().sys_errno == EIO) {  // what cannot be read is as good as wrong
-          errors_io_.add();
+        if (!ended) note_read_error(digest, ended.error());
+        if (!ended && is_lost(ended.error().sys_errno)) {
           return set_aside(digest, state->facts, [then = std::move(then)]() mutable { then(false); });
         }
-        if (!ended) {
-          note_error(ended.error());
-          return then(std::move(ended));
-        }
+        if (!ended) return then(std::move(ended));
         if (*ended) return verify_ended(digest, *state, std::move(then));
         if (!gently) return verify_file(digest, state, false, std::move(then));
         const auto pace = std::max<ByteCount>(settings_.scrub_bytes_per_second, 1);

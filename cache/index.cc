@@ -64,6 +64,7 @@ std::optional<std::string> Index::get(Table table, ByteView key) const {
   std::string name = index_key(key);
   if (!queued_.empty())
     if (auto found = queued_.find({table, name}); found != queued_.end()) return found->second.value;
+  if (is_hidden(table)) return std::nullopt;
   const auto& read = read_[static_cast<std::size_t>(table)];
   if (const auto found = read.find(name); found != read.end()) return found->second;
   auto value = file_->get(table, name);
@@ -100,7 +101,7 @@ void Index::scan(Table table, ByteView from, const IndexFile::RowFunction& row) 
     if (next->second.value) goes_on = row(next->first.key, *next->second.value);
     ++next;
   };
-  file_->scan(table, from, [&](ByteView key, ByteView value) {
+  const auto row_of_file = [&](ByteView key, ByteView value) {
     while (goes_on && is_ours() && ByteView(next->first.key) < key) hand_out();
     if (!goes_on) return false;
     if (is_ours() && next->first.key == key)
@@ -108,7 +109,8 @@ void Index::scan(Table table, ByteView from, const IndexFile::RowFunction& row) 
     else
       goes_on = row(key, value);
     return goes_on;
-  });
+  };
+  if (!is_hidden(table)) file_->scan(table, from, row_of_file);
   while (goes_on && is_ours()) hand_out();
 }
 
@@ -171,6 +173,38 @@ void Index::answer_flushes(std::uint64_t last, const Result<Ok>& result) {
     loop_.post_detached(
         [operation = flush.operation, result]() mutable { operation->answer(std::move(result)); });
   }
+}
+
+void Index::take_in(std::shared_ptr<JournalIntake> rest, Callback<void()> then) {
+  rest_ = std::move(rest);
+  taken_in_ = std::move(then);
+  is_writing_ = true;
+  take_in_next();
+}
+
+void Index::take_in_next() {
+  writing_ = workers_.run<bool>(
+      "journal intake", [rest = rest_] { return rest->step(); },
+      [this](Result<bool> is_last) { slice_taken_in(std::move(is_last)); });
+}
+
+void Index::slice_taken_in(Result<bool> is_last) {
+  if (!is_last && is_last.error().code == Errc::overloaded)
+    if (auto grown = file_->grow(); grown) return take_in_next();
+  if (!is_last) {
+    soon_ = loop_.after(kAfterFailure, "journal intake", [this] {
+      soon_.reset();
+      take_in_next();
+    });
+    answer_flushes(next_number_, is_last.error());
+    if (heard_) heard_(is_last.error());
+    return;
+  }
+  if (!*is_last) return take_in_next();
+  rest_ = nullptr;
+  is_writing_ = false;
+  write_now();
+  std::exchange(taken_in_, nullptr)();
 }
 
 Ticket Index::flush(Done<Ok> done) {

@@ -1,6 +1,9 @@
 // Index: the rows of the store as the loop sees them. Reads are point look-ups; writes are queued,
 // seen by reads of this process at once, and written in batches by a worker: first the journal,
 // then one LMDB transaction. Loop thread. Destroying it drops what is still queued, as a crash would.
+//
+// While a rest of the journal is being taken in, the journaled tables show only what was put since the
+// start, since their rows on disk may be older than the journal says; what is put is written behind it.
 #pragma once
 
 #include <array>
@@ -12,7 +15,7 @@
 
 #include "cache/index_file.h"
 #include "cache/jobs.h"
-#include "cache/journal.h"
+#include "cache/journal_intake.h"
 #include "runtime/metrics.h"
 #include "runtime/ticket.h"
 
@@ -23,6 +26,11 @@ class Index {
   Index(Loop& loop, Workers& workers, Metrics& metrics, std::shared_ptr<IndexFile> file,
         std::shared_ptr<Journal> journal);
   ~Index();
+
+  // The rest of the journal, before anything else is written. To be called first, at most once; `then` is
+  // told when all of it is in.
+  void take_in(std::shared_ptr<JournalIntake> rest, Callback<void()> then);
+  bool is_taking_in() const { return rest_ != nullptr; }
 
   // Keys longer than kMostKeyBytes are replaced by a hash; scan() shows the hash then.
   std::optional<std::string> get(Table table, ByteView key) const;
@@ -53,6 +61,9 @@ class Index {
   void write_soon(Duration wait);
   void write_now();
   void written(std::uint64_t last, Result<Ok> result);
+  void take_in_next();
+  void slice_taken_in(Result<bool> is_last);
+  bool is_hidden(Table table) const { return rest_ != nullptr && is_journaled(table); }
   void answer_flushes(std::uint64_t last, const Result<Ok>& result);
 
   Loop& loop_;
@@ -61,6 +72,8 @@ class Index {
   Counter& dropped_;
   std::shared_ptr<IndexFile> file_;
   std::shared_ptr<Journal> journal_;
+  std::shared_ptr<JournalIntake> rest_;  // null: the whole journal is in; touched by the worker until then
+  Callback<void()> taken_in_;
   std::map<Name, Change> queued_;
   // Rows read lately, as the file has them: a hot object is looked up with each request. Bounded.
   mutable std::array<std::unordered_map<std::string, std::string>, kTableCount> read_;

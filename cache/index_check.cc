@@ -3,7 +3,6 @@
 #include <lmdb.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -129,7 +128,8 @@ bool IndexFile::walk(const std::string& folder) {
 
 // The parent may have threads already (the log's, the workers'): the child calls nothing but system calls,
 // LMDB and malloc, which glibc keeps usable across fork, and ends by _exit.
-bool index_is_sound(const std::string& folder, int most_seconds) {
+std::optional<bool> index_is_sound(const std::string& folder, Duration most) {
+  const auto end = std::chrono::steady_clock::now() + most;
   const pid_t child = ::fork();
   if (child < 0) return false;
   if (child == 0) {
@@ -137,11 +137,9 @@ bool index_is_sound(const std::string& folder, int most_seconds) {
     ::prctl(PR_SET_DUMPABLE, 0);
     for (const int number : {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGTERM, SIGINT, SIGHUP})
       ::signal(number, SIG_DFL);
-    const rlimit seconds{static_cast<rlim_t>(most_seconds), static_cast<rlim_t>(most_seconds)};
-    ::setrlimit(RLIMIT_CPU, &seconds);
     ::_exit(IndexFile::walk(folder) ? 0 : 1);
   }
-  for (int waited_ms = 0; waited_ms < most_seconds * 1000; ++waited_ms) {
+  while (std::chrono::steady_clock::now() < end) {
     int status = 0;
     const pid_t ended = ::waitpid(child, &status, WNOHANG);
     if (ended == child) return WIFEXITED(status) && WEXITSTATUS(status) == 0;
@@ -151,7 +149,7 @@ bool index_is_sound(const std::string& folder, int most_seconds) {
   }
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
-  return false;
+  return std::nullopt;
 }
 
 }  // namespace layerd::cache

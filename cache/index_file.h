@@ -8,10 +8,12 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "cache/index_table.h"
+#include "runtime/clock.h"
 #include "runtime/result.h"
 
 struct MDB_env;
@@ -57,7 +59,7 @@ class IndexFile {
   mutable std::atomic<std::uint64_t> bad_rows_{0};
 };
 
-// Runs IndexFile::walk in a child process; blocks until it ends, at most `most_seconds`.
-bool index_is_sound(const std::string& folder, int most_seconds);
+// Runs IndexFile::walk in a child process; blocks until it ends. Nothing: it took longer than `most`.
+std::optional<bool> index_is_sound(const std::string& folder, Duration most);
 
 }  // namespace layerd::cache

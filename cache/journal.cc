@@ -11,7 +11,7 @@ namespace {
 
 constexpr ByteCount kSmall = 1_MiB;  // not worth a compaction
 constexpr ByteCount kLarge = 64_MiB;
-constexpr std::size_t kSlice = 4_MiB;  // read at a time; larger than any record
+constexpr std::size_t kSlice = 2_MiB;  // replayed at a time; larger than any record
 constexpr std::uint8_t kHead = 0, kPut = 1, kRemove = 2;
 
 void append_change(std::string& out, Table table, ByteView key, const std::optional<ByteView>& value) {
@@ -81,28 +81,35 @@ Result<std::shared_ptr<Journal>> Journal::open(FileOpsPtr files, std::string pat
   return journal;
 }
 
-Result<Ok> Journal::replay(JournalPlace from, const std::function<void(IndexChange)>& change) {
+Result<Ok> Journal::begin_replay(JournalPlace from) {
   auto facts = files_->facts(*file_);
   if (!facts) return std::move(facts).error();
   const bool known = from.generation == generation_ && generation_ != 0 && from.end <= facts->size;
   end_ = known ? from.end : 0;
-  std::string carried;  // bytes not yet made into records
-  ByteCount next = end_;
-  while (true) {
-    auto bytes = files_->read_at(*file_, next, kSlice);
-    if (!bytes) return std::move(bytes).error();
-    next += bytes->size();
-    carried.append(bytes->view());
-    RecordReader records(carried);
-    while (auto payload = records.next())
-      if (auto found = change_of(*payload)) change(std::move(*found));
-    damaged_ += records.skipped();
-    end_ += records.valid_end();
-    carried.erase(0, records.valid_end());
-    if (bytes->empty()) break;
-  }
-  damaged_ += carried.size();
-  if (facts->size > end_)
+  replay_end_ = facts->size;
+  carried_.clear();
+  return Ok{};
+}
+
+Result<bool> Journal::replay_slice(const std::function<void(IndexChange)>& change) {
+  auto bytes = files_->read_at(*file_, end_ + carried_.size(), kSlice);
+  if (!bytes) return std::move(bytes).error();
+  carried_.append(bytes->view());
+  RecordReader records(carried_);
+  while (auto payload = records.next())
+    if (auto found = change_of(*payload)) change(std::move(*found));
+  damaged_ += records.skipped();
+  end_ += records.valid_end();
+  carried_.erase(0, records.valid_end());
+  if (!bytes->empty() && end_ + carried_.size() < replay_end_) return false;
+  if (auto ended = end_replay(); !ended) return std::move(ended).error();
+  return true;
+}
+
+Result<Ok> Journal::end_replay() {
+  damaged_ += carried_.size();
+  carried_.clear();
+  if (replay_end_ > end_)
     if (auto cut = files_->truncate(*file_, end_); !cut) return cut;
   if (generation_ != 0) return Ok{};
   if (end_ == 0) return begin_afresh(std::random_device{}() | 1u, [](const Feed&) { return true; });

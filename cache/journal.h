@@ -1,5 +1,5 @@
 // The journal: what the bytes of blobs cannot tell, appended and checksummed, for the day the index
-// is lost (docs/formats.md "Journal"). Worker side, one call at a time; open() and replay() at start.
+// is lost (docs/formats.md "Journal"). Worker side, one call at a time; open() at start.
 #pragma once
 
 #include <functional>
@@ -25,9 +25,12 @@ class Journal {
   using Feed = std::function<void(Table, ByteView key, ByteView value)>;
 
   static Result<std::shared_ptr<Journal>> open(FileOpsPtr files, std::string path);
-  // Hands out every whole record behind `from` (all of them if that is another generation), skips
-  // damaged ones, and cuts a torn tail off. Must run once before append().
-  Result<Ok> replay(JournalPlace from, const std::function<void(IndexChange)>& change);
+  // Replay, before the first append(): every whole record behind `from`, all of them if that is another
+  // generation. Damaged ones are skipped.
+  Result<Ok> begin_replay(JournalPlace from);
+  // Hands out the next few MiB; place() is behind them afterwards. True: that was all, a torn tail has been
+  // cut off. After an error it may be called again.
+  Result<bool> replay_slice(const std::function<void(IndexChange)>& change);
   // Appends the journaled ones among `changes`, durable on return.
   Result<Ok> append(const std::vector<IndexChange>& changes);
   // More than twice the live bytes, or more than 64 MiB when that helps.
@@ -41,6 +44,7 @@ class Journal {
 
  private:
   Journal(FileOpsPtr files, std::string path) : files_(std::move(files)), path_(std::move(path)) {}
+  Result<Ok> end_replay();
   Result<Ok> begin_afresh(std::uint64_t generation, const std::function<bool(const Feed&)>& rows);
 
   FileOpsPtr files_;
@@ -52,6 +56,8 @@ class Journal {
   ByteCount not_before_ = 0;  // a compaction failed: the next one is tried when the journal has this size
   bool is_torn_ = false;      // a failed append may have left bytes behind end_
   std::uint64_t damaged_ = 0;
+  ByteCount replay_end_ = 0;  // the file's size when the replay began
+  std::string carried_;       // bytes read by the replay and not yet made into records
 };
 
 }  // namespace layerd::cache

@@ -170,13 +170,17 @@ Result<Ok> PartialFile::compare(ByteCount size) const {
 }
 
 Result<PartialFile::Committed> PartialFile::commit() {
-  if (auto opened = open_files(); !opened) return std::move(opened).error();
-  Result<Ok> step = files_->sync(*data_, false);
-  if (step) step = files_->make_folder(layout_.blob_folder(digest_));
-  if (step) step = files_->rename(layout_.partial(digest_), layout_.blob(digest_));
-  if (step) step = files_->sync_folder(layout_.blob_folder(digest_));
-  if (!step) return std::move(step).error();
-  if (auto removed = files_->remove(layout_.ranges(digest_)); !removed) return std::move(removed).error();
+  if (!is_renamed_) {
+    if (auto opened = open_files(); !opened) return std::move(opened).error();
+    Result<Ok> step = files_->sync(*data_, false);
+    if (step) step = files_->make_folder(layout_.blob_folder(digest_));
+    if (step) step = files_->rename(layout_.partial(digest_), layout_.blob(digest_));
+    if (!step) return std::move(step).error();
+    is_renamed_ = true;
+  }
+  if (auto synced = files_->sync_folder(layout_.blob_folder(digest_)); !synced)
+    return std::move(synced).error();
+  static_cast<void>(files_->remove(layout_.ranges(digest_)));  // one that stays is an orphan, tidied later
   auto readable = files_->open(layout_.blob(digest_), O_RDONLY);
   if (!readable) return std::move(readable).error();
   auto facts = files_->facts(**readable);
@@ -187,7 +191,7 @@ Result<PartialFile::Committed> PartialFile::commit() {
 
 Result<Ok> PartialFile::reset(const std::string& aside) {
   Result<Ok> moved = Ok{};
-  if (data_ && !aside.empty()) moved = files_->rename(layout_.partial(digest_), aside);
+  if (data_ && !is_renamed_ && !aside.empty()) moved = files_->rename(layout_.partial(digest_), aside);
   auto removed = files_->remove(layout_.partial(digest_));
   auto forgotten = files_->remove(layout_.ranges(digest_));
   data_ = nullptr;
@@ -195,6 +199,7 @@ Result<Ok> PartialFile::reset(const std::string& aside) {
   record_end_ = 0;
   needs_boot_ = true;
   folder_synced_ = false;
+  is_renamed_ = false;  // a file that is at its place already is found there by its name
   present_.clear();
   unrecorded_.clear();
   front_ = 0;

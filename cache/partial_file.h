@@ -46,7 +46,8 @@ class PartialFile {
   void set_size(ByteCount size);
   // Is the front at `size` and the digest the right one? Errors: digest_mismatch.
   Result<Ok> compare(ByteCount size) const;
-  // Syncs, renames to its place among the finished blobs, forgets the record.
+  // Syncs, renames to its place among the finished blobs, forgets the record. After an error it may be
+  // called again and goes on where it stopped.
   Result<Committed> commit();
   // Empty again; the bytes go to `aside` if that names a path.
   Result<Ok> reset(const std::string& aside);
@@ -71,6 +72,7 @@ class PartialFile {
   ByteCount record_end_ = 0;
   bool needs_boot_ = true;
   bool folder_synced_ = false;
+  bool is_renamed_ = false;  // a commit came so far
   std::optional<ByteCount> unrecorded_size_;
   RangeSet present_;
   RangeSet unrecorded_;

@@ -28,7 +28,11 @@ struct StoreSettings {
   ByteCount scrub_bytes_per_second = 4_MiB;             // never faster than this
   Duration partial_keep = std::chrono::hours(7 * 24);   // an untouched partial download is removed
   Duration read_only_pause = std::chrono::seconds(30);  // after EIO or EROFS, before the next try
-  ByteCount index_map_bytes = 256_MiB;                  // where the index begins; it doubles when full
+  // At start, before anything is served: after an unclean end the index is looked through for so long, else
+  // made anew; the journal is taken in for so long, the rest beside the serving.
+  Duration start_check = std::chrono::seconds(2);
+  Duration start_replay = std::chrono::milliseconds(500);
+  ByteCount index_map_bytes = 256_MiB;  // where the index begins; it doubles when full
   FileOpsPtr files = std::make_shared<FileOps>();
 };
 

@@ -15,8 +15,6 @@ namespace layerd::cache {
 namespace {
 
 constexpr ByteView kFormat = "layerd store 1\n";
-constexpr int kWalkSeconds = 20;
-constexpr std::size_t kReplayBatch = 4000;
 
 Result<FilePtr> take_lock(FileOps& files, const Layout& layout) {
   auto lock = files.open(layout.lock(), O_RDWR | O_CREAT);
@@ -96,13 +94,15 @@ void set_aside_index(FileOps& files, const Layout& layout, const char* reason) {
 }
 
 Result<std::shared_ptr<IndexFile>> open_index(const StoreSettings& settings, const Layout& layout,
-                                              bool& is_rebuild) {
+                                              bool was_unclean, bool& is_rebuild) {
   auto& files = *settings.files;
   const bool there = exists(layout.index_folder() + "/data.mdb");
   is_rebuild = !there;
-  if (there && !ended_cleanly(files, layout) && !index_is_sound(layout.index_folder(), kWalkSeconds)) {
-    set_aside_index(files, layout, "it is damaged");
-    is_rebuild = true;
+  if (there && was_unclean) {
+    const auto is_sound = index_is_sound(layout.index_folder(), settings.start_check);
+    is_rebuild = !is_sound.value_or(false);
+    if (is_rebuild)
+      set_aside_index(files, layout, is_sound ? "it is damaged" : "to look through it takes too long");
   }
   if (auto made = files.make_folder(layout.index_folder()); !made) return std::move(made).error();
   auto index = IndexFile::open(layout.index_folder(), settings.index_map_bytes);
@@ -113,36 +113,19 @@ Result<std::shared_ptr<IndexFile>> open_index(const StoreSettings& settings, con
   return IndexFile::open(layout.index_folder(), settings.index_map_bytes);
 }
 
-Result<Ok> write_growing(IndexFile& index, const std::vector<IndexChange>& changes) {
-  auto written = index.write(changes);
-  for (int tries = 0; !written && written.error().code == Errc::overloaded && tries < 8; ++tries) {
-    if (auto grown = index.grow(); !grown) return grown;
-    written = index.write(changes);
-  }
-  return written;
-}
-
-// What the journal holds beyond the index goes into it. is_rebuild: noted in the same transaction as the
-// place in the journal, so that a rebuild which a crash cut off at any point is gone on with.
-Result<Ok> take_in_journal(IndexFile& index, Journal& journal, bool is_rebuild) {
-  const auto place = JournalPlace::decoded(index.get(Table::meta, "journal").value_or(""));
-  std::vector<IndexChange> batch;
-  Result<Ok> written = Ok{};
-  auto replayed = journal.replay(place, [&](IndexChange change) {
-    batch.push_back(std::move(change));
-    if (batch.size() < kReplayBatch || !written) return;
-    written = write_growing(index, batch);
-    batch.clear();
-  });
-  if (!replayed) return replayed;
-  if (!written) return written;
-  if (journal.damaged_bytes() > 0)
-    LogLine(LogLevel::warn, "cache_journal_damaged").field("bytes", journal.damaged_bytes());
-  if (batch.empty() && place.generation == journal.place().generation && place.end == journal.place().end)
-    return Ok{};
-  batch.push_back({Table::meta, "journal", journal.place().encoded()});
-  if (is_rebuild) batch.push_back({Table::meta, "rebuild", std::string(1, '\0')});
-  return write_growing(index, batch);
+// True: the whole journal is in the index.
+Result<bool> take_in_journal(JournalIntake& intake, IndexFile& index, Duration most) {
+  const auto end = std::chrono::steady_clock::now() + most;
+  if (auto begun = intake.begin(); !begun) return std::move(begun).error();
+  Result<bool> last = false;
+  do {
+    last = intake.step();
+    for (int tries = 0; !last && last.error().code == Errc::overloaded && tries < 8; ++tries) {
+      if (auto grown = index.grow(); !grown) return std::move(grown).error();
+      last = intake.step();
+    }
+  } while (last && !*last && std::chrono::steady_clock::now() < end);
+  return last;
 }
 
 }  // namespace
@@ -159,17 +142,21 @@ Result<StartedStore> start_store(const StoreSettings& settings) {
   if (!known) return std::move(known).error();
   for (const auto& folder : {layout.root() + "/blobs", layout.partial_folder(), layout.quarantine_folder()})
     if (auto made = files.make_folder(folder); !made) return std::move(made).error();
-  auto index = open_index(settings, layout, started.is_rebuild);
+  started.was_unclean = !ended_cleanly(files, layout);
+  auto index = open_index(settings, layout, started.was_unclean, started.is_rebuild);
   if (!index) return std::move(index).error();
   started.index = *index;
   // An index without a place in the journal was never begun to the end.
   if (!started.index->get(Table::meta, "journal")) started.is_rebuild = true;
   started.is_rebuild = started.is_rebuild && *known;
+  started.was_unclean = started.was_unclean && *known;
   auto journal = Journal::open(settings.files, layout.journal());
   if (!journal) return std::move(journal).error();
   started.journal = *journal;
-  if (auto taken = take_in_journal(*started.index, *started.journal, started.is_rebuild); !taken)
-    return std::move(taken).error();
+  started.rest = std::make_shared<JournalIntake>(started.index, started.journal, started.is_rebuild);
+  auto is_whole = take_in_journal(*started.rest, *started.index, settings.start_replay);
+  if (!is_whole) return std::move(is_whole).error();
+  if (*is_whole) started.rest = nullptr;
   if (auto removed = files.remove(layout.clean()); !removed) return std::move(removed).error();
   if (auto synced = files.sync_folder(layout.root()); !synced) return std::move(synced).error();
   return started;

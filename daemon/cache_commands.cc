@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 
@@ -32,7 +33,7 @@ std::optional<Json> asked(AdminAccess& access, const std::string& method, const 
   return std::nullopt;
 }
 
-// Calls `row` for every blob, oldest use first; false when it could not be asked.
+// Calls `row` for every blob, in order of digests; false when it could not be asked.
 template <class F>
 bool each_blob(AdminAccess& access, F row) {
   std::string after;
@@ -60,12 +61,20 @@ std::optional<TagName> tag_of(const std::string& image) {
 
 std::string short_digest(const std::string& digest) { return digest.substr(0, digest.find(':') + 13); }
 
+// Oldest use first.
 int ls_blobs(AdminAccess& access, bool json) {
-  Json all = Json::array();
+  std::vector<Json> all;
+  if (!each_blob(access, [&](const Json& blob) { all.push_back(blob); })) return 1;
+  std::stable_sort(all.begin(), all.end(), [](const Json& a, const Json& b) {
+    return json_int(a, "last_used") < json_int(b, "last_used");
+  });
+  if (json) {
+    fmt::print("{}\n", dump_json(Json{{"blobs", std::move(all)}}, 2));
+    return 0;
+  }
   std::vector<std::vector<std::string>> rows{{"DIGEST", "SIZE", "LAST USED", "STATE"}};
   const auto now = std::time(nullptr);
-  const bool done = each_blob(access, [&](const Json& blob) {
-    if (json) return all.push_back(blob);
+  for (const auto& blob : all) {
     const bool pinned = blob.value("pinned", false), in_use = blob.value("in_use", false);
     rows.push_back({json_string(blob, "digest"),
                     human_bytes(static_cast<std::uint64_t>(json_int(blob, "bytes"))),
@@ -73,9 +82,8 @@ int ls_blobs(AdminAccess& access, bool json) {
                     pinned   ? "pinned"
                     : in_use ? "in use"
                              : ""});
-  });
-  if (!done) return 1;
-  fmt::print("{}", json ? dump_json(Json{{"blobs", std::move(all)}}, 2) + "\n" : table(rows));
+  }
+  fmt::print("{}", table(rows));
   return 0;
 }
 

@@ -7,9 +7,11 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <map>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cache/file_ops.h"
@@ -20,12 +22,25 @@ class FaultyFiles final : public cache::FileOps {
  public:
   std::atomic<int> good_writes{-1};  // after so many writes each one fails; below zero: none fails
   std::atomic<int> fails_with{ENOSPC};
-  std::atomic<bool> keeps_files{false};                // removing fails with EROFS
-  std::atomic<bool> loses_syncs{false};                // syncing a file fails with EIO
-  std::atomic<bool> bad_sectors{false};                // reading a finished blob fails with EIO
+  std::atomic<bool> keeps_files{false};    // removing fails with EROFS
+  std::atomic<bool> loses_syncs{false};    // syncing a file fails with EIO
+  std::atomic<bool> loses_folders{false};  // syncing a folder fails with EIO
+  std::atomic<bool> bad_sectors{false};    // reading a finished blob fails with bad_with
+  std::atomic<int> bad_with{EIO};
+  std::atomic<int> closed_with{0};     // opening a finished blob fails; zero: it does not
+  std::atomic<int> journal_reads{-1};  // after so many reads of the journal the next one waits
   std::atomic<ByteCount> disk_total{0}, disk_free{0};  // zero total: ask the kernel
   std::string boot = "boot-1";                         // changed only while no store is open
 
+  Result<FilePtr> open(const std::string& path, int flags, mode_t mode = 0600) override {
+    if (closed_with != 0 && path.find("/blobs/") != std::string::npos)
+      return errno_error("cannot open " + path, closed_with);
+    return FileOps::open(path, flags, mode);
+  }
+  Result<Ok> sync_folder(const std::string& path) override {
+    if (loses_folders) return errno_error("cannot sync the folder " + path, EIO);
+    return FileOps::sync_folder(path);
+  }
   Result<Ok> write_at(const File& file, ByteCount offset, ByteView bytes) override {
     const int left = good_writes.load();
     if (left == 0) {
@@ -38,8 +53,12 @@ class FaultyFiles final : public cache::FileOps {
     return FileOps::write_at(file, offset, bytes);
   }
   Result<Bytes> read_at(const File& file, ByteCount offset, std::size_t max) override {
+    if (file.path().ends_with("/journal")) {
+      while (journal_reads == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      if (journal_reads > 0) --journal_reads;
+    }
     if (bad_sectors && file.path().find("/blobs/") != std::string::npos)
-      return errno_error("cannot read " + file.path(), EIO);
+      return errno_error("cannot read " + file.path(), bad_with);
     return FileOps::read_at(file, offset, max);
   }
   Result<Ok> remove(const std::string& path) override {

@@ -372,7 +372,7 @@ TEST_CASE("small objects are checked, stored, kept hot, and a damaged one is not
 }
 
 // rules: verify-compares
-TEST_CASE("commands list by last use, remove, pin and verify") {
+TEST_CASE("commands list, remove, pin and verify") {
   StoreFixture f;
   f.open();
   std::vector<Digest> all;
