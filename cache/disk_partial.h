@@ -43,6 +43,7 @@ class DiskPartial final : public PartialBlob, public std::enable_shared_from_thi
   Ticket read(ByteCount offset, ByteCount max, Done<Bytes> done) override;
   Ticket verify(Done<Ok> done) override;
   Ticket hasher_at_front(Done<std::pair<ByteCount, Hasher>> done) override;
+  unsigned generation() const override { return epoch_; }
   void discard() override;
 
   // The one hold that users share; made anew when the last one was dropped.

@@ -49,6 +49,10 @@ class PartialBlob {
   // The state of the hash at hashed_front(), for going on outside the store when the disk is full.
   virtual Ticket hasher_at_front(Done<std::pair<ByteCount, Hasher>> done) = 0;
 
+  // Raised whenever every byte is discarded: what was read or hashed in another generation is of other
+  // bytes. Compare again when a read or a hasher has been answered.
+  virtual unsigned generation() const = 0;
+
   // Throws away every byte and the file: there is nothing worth resuming.
   virtual void discard() = 0;
 };

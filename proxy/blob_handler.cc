@@ -82,6 +82,7 @@ class BlobHandler final : public http::Handler {
 
   void wait_for_size() {
     pending_ = source_->size([this](Result<ByteCount> size) {
+      if (size && contradicts_manifest(*size)) return;
       if (size) return link_ ? sized(*size) : prove(*size);
       const bool others = served_ == Served::join && !rejoined_;
       if (others && (size.error().code == Errc::not_found || size.error().code == Errc::denied)) {
@@ -91,6 +92,17 @@ class BlobHandler final : public http::Handler {
       }
       fail(size.error());
     });
+  }
+
+  // A manifest of this repository names the size, and what is coming has another: somebody else's upstream
+  // may have told it. Such a head would be the beginning of a body that the runtime can only throw away.
+  bool contradicts_manifest(ByteCount size) {
+    if (!link_ || link_->kind != cache::LinkKind::listed || link_->size == 0 || link_->size == size)
+      return false;
+    fail({Errc::upstream_protocol,
+          fmt::format("the upstream says {} has {} bytes, the manifest that lists it says {}", digest().str(),
+                      size, link_->size)});
+    return true;
   }
 
   // The blob is on its way without a link: our own endpoint's answer is the proof that it belongs to this

@@ -130,9 +130,14 @@ void Download::connect() {
 }
 
 void Download::on_connect_failed(const Error& error) {
-  // What a former download left may be longer than the blob is: begin without it.
-  if (error.code == Errc::range_unsatisfiable && resumed_) return start_over(error);
   places_.note(error);
+  if (error.code == Errc::range_unsatisfiable && resumed_) {
+    // What a former download left may be longer than the blob is: only the whole of it tells.
+    state_ = State::receiving;
+    watch();
+    trouble();
+    return ask_for_whole();
+  }
   connect();
 }
 
@@ -157,9 +162,13 @@ void Download::on_size(Result<upstream::FetchResponse> answer, const registry::T
     }
     state_ = State::receiving;
     watch();
-    confirm(*answer->total, places_.find(target, answer->endpoint));
+    const std::size_t place = places_.find(target, answer->endpoint);
+    if (contradicts_former(*answer->total)) return leave_alone(place, *answer->total);
+    confirm(*answer->total, place);
     return fill();
   }
+  if (answer && answer->total && contradicts_former(*answer->total))
+    return leave_alone(places_.find(target, answer->endpoint), *answer->total);
   if (answer && answer->total) {
     confirm(*answer->total, places_.find(target, answer->endpoint));
   } else if (body_end_) {
@@ -288,13 +297,17 @@ void Download::close() {
 }
 
 void Download::stop_fetching() {
-  for (Write& write : writes_) write.segment = nullptr;
-  segments_.clear();
+  drop_segments();
   size_asked_.reset();
   room_asked_.reset();
   retry_.reset();
   watch_.reset();
   sizing_ = reserving_ = false;
+}
+
+void Download::drop_segments() {
+  for (Write& write : writes_) write.segment = nullptr;
+  segments_.clear();
 }
 
 void Download::enter(DownloadFollower& follower) {
@@ -336,7 +349,7 @@ DownloadStatus Download::status() const {
 void Download::watch() {
   watch_ = parts_->loop.after(kWatchEvery, "download: watch", [this] {
     watch();
-    if (watch_stalls()) return;
+    if (watch_stalls() || watch_slowness()) return;
     watch_speed();
   });
 }

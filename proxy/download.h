@@ -117,6 +117,7 @@ class Download final : public std::enable_shared_from_this<Download>, public Seg
   void fail(Error error);
   void end(Counter& counter);
   void stop_fetching();
+  void drop_segments();
   void wake_followers();
 
   // download_fill.cc: segments, writes, room.
@@ -126,12 +127,16 @@ class Download final : public std::enable_shared_from_this<Download>, public Seg
   std::unique_ptr<Segment> take_out(Segment& segment);
   void write(Segment& segment, ByteCount offset, Bytes bytes, BufferBudget::Lease lease);
   void written(Writes::iterator at, Result<Ok> result);
+  void write_failed(const Error& error);
   bool has_room();
   void reserve(ByteCount more);
   void fill();
   void start_fill(ByteRange gap);
   void start_segment(Segment::Purpose purpose, ByteRange range, std::size_t place);
   void give_up_waiting();
+  bool contradicts_former(ByteCount size) const;
+  void leave_alone(std::size_t place, ByteCount size);
+  void ask_for_whole();
   RangePicture picture(const Segment* without = nullptr) const;
   bool is_complete() const;
   ByteCount missing() const;
@@ -141,6 +146,7 @@ class Download final : public std::enable_shared_from_this<Download>, public Seg
   // download_watch.cc: what is looked at several times a second.
   void watch();
   void watch_speed();
+  bool watch_slowness();
   bool watch_stalls();
   void look_ahead();
 
@@ -161,6 +167,7 @@ class Download final : public std::enable_shared_from_this<Download>, public Seg
   std::size_t size_place_ = 0;          // which place said so
   bool size_is_guess_ = false;          // it is where a body without a length ended
   std::optional<std::size_t> dissent_;  // the place that named another size
+  bool asks_for_whole_ = false;         // an answer from byte 0 on may replace what a former download left
   bool verified_ = false;
   bool resumed_ = false;  // bytes of a former download are part of this attempt
   bool has_served_ = false;
@@ -180,6 +187,8 @@ class Download final : public std::enable_shared_from_this<Download>, public Seg
   TimePoint no_more_before_{};  // no further streams after one was refused
   double shown_rate_ = 0;
   ByteCount shown_received_ = 0;
+  TimePoint slow_since_{};  // a stretch of time in which the speed of the present place is measured
+  ByteCount slow_received_ = 0;
 
   std::list<DownloadFollower*> followers_;
 

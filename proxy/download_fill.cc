@@ -1,6 +1,8 @@
 // How a download fills its file: segments, their chunks on the way to disk, room in the store.
 #include <fmt/core.h>
 
+#include <utility>
+
 #include "proxy/download.h"
 #include "proxy/download_follower.h"
 
@@ -50,11 +52,19 @@ bool Download::check_size(Segment& segment, const upstream::FetchResponse& respo
     return false;
   }
   if (size_) return true;
+  if (response.total && contradicts_former(*response.total)) {
+    leave_alone(*segment.place, *response.total);
+    return false;
+  }
   if (response.total) {
     confirm(*response.total, *segment.place);
     if (!is_complete()) return true;
     fill();
     return false;
+  }
+  if (asks_for_whole_) {  // this is the whole, and only its end will tell how long it is
+    partial_->discard();
+    resumed_ = false;
   }
   upstream::FetchRequest request;
   request.target = segment.target();
@@ -75,6 +85,32 @@ void Download::size_disagrees(std::unique_ptr<Segment> segment, ByteCount other)
                  {Errc::upstream_protocol,
                   fmt::format("{} says the blob has {} bytes, {} said {}", places_.name(*dissent_), other,
                               places_.name(size_place_), *size_)});
+}
+
+// One answer must not be enough to throw away what a former download brought and a source confirmed then.
+bool Download::contradicts_former(ByteCount size) const {
+  if (size_ || asks_for_whole_ || !resumed_ || partial_->present().ranges().empty()) return false;
+  return partial_->size().value_or(size) != size || partial_->present().ranges().back().end > size;
+}
+
+// The place that does so is asked again when all others are spent as well.
+void Download::leave_alone(std::size_t place, ByteCount size) {
+  dissent_ = place;
+  const Error error{Errc::upstream_protocol,
+                    fmt::format("{} says the blob has {} bytes, which does not fit what came before",
+                                places_.name(place), size)};
+  drop_segments();
+  places_.failed(place, error, parts_->loop.now());
+  trouble();
+  fill();
+}
+
+// From byte 0 on, from whom it may be: only such an answer replaces what a former download left.
+void Download::ask_for_whole() {
+  asks_for_whole_ = true;
+  places_.forgive();
+  if (dissent_) places_.prefer_another(*std::exchange(dissent_, std::nullopt));
+  fill();
 }
 
 RangePicture Download::picture(const Segment* without) const {
@@ -135,13 +171,22 @@ void Download::written(Writes::iterator at, Result<Ok> result) {
     return;
   }
   if (state_ != State::receiving) return;
-  if (!result) return pass_through(result.error());
+  if (!result) return write_failed(result.error());
   if (segment) {
     --segment->in_flight;
     segment->resume();
   }
   wake_followers();
   if (is_complete()) fill();
+}
+
+// The disk is to blame only for what the disk says. A write is refused as well when the size that became
+// known meanwhile does not fit what had come: then the place that named it contradicts itself.
+void Download::write_failed(const Error& error) {
+  if (error.code == Errc::no_space || error.code == Errc::local_io) return pass_through(error);
+  if (size_) places_.ban(size_place_);
+  start_over({Errc::upstream_protocol,
+              fmt::format("{} named another size than its bytes have", places_.name(size_place_))});
 }
 
 // Room for the next chunks. Asked for ahead of need, several MiB at a time.
@@ -224,7 +269,11 @@ void Download::fill() {
   bool has_fill = false;
   for (const auto& segment : segments_) has_fill |= segment->purpose() == Segment::Purpose::fill;
   if (!has_fill && !(body_end_ && sizing_)) {
-    if (const auto gap = first_unclaimed(picture())) start_fill(*gap);
+    if (asks_for_whole_ && !size_) {
+      start_fill({0, upstream::kOpenEnd});
+    } else if (const auto gap = first_unclaimed(picture())) {
+      start_fill(*gap);
+    }
   }
   if (state_ != State::receiving || !size_) return;
   const TimePoint now = parts_->loop.now();
@@ -254,6 +303,7 @@ void Download::start_fill(ByteRange gap) {
 // Every place is spent. If one of them named another size, it may have been the right one.
 void Download::give_up_waiting() {
   if (!dissent_) return fail(places_.worst());
+  if (!size_) return ask_for_whole();
   places_.ban(size_place_);
   places_.forgive();
   dissent_.reset();

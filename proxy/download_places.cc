@@ -59,7 +59,9 @@ bool DownloadPlaces::add(const registry::TargetPtr& target) {
     });
     if (known) continue;
     is_new = true;
-    all_.push_back({target, i, Backoff(settings_.retry_first, settings_.retry_most)});
+    const bool joined = !targets_.empty();
+    all_.push_back({target, i, Backoff(settings_.retry_first, settings_.retry_most), 0, false, true, false,
+                    joined, std::nullopt});
   }
   if (is_new || targets_.empty()) targets_.push_back(target);
   return is_new;
@@ -138,6 +140,21 @@ void DownloadPlaces::failed(std::size_t at, const Error& error, TimePoint now) {
 }
 
 void DownloadPlaces::prefer_another(std::size_t place) { order_from_ = (place + 1) % all_.size(); }
+
+std::optional<std::size_t> DownloadPlaces::instead_of(std::size_t at, double rate) {
+  all_[at].rate = rate;
+  std::optional<std::size_t> best;
+  for (std::size_t i = 0; i < all_.size(); ++i) {
+    Place& place = all_[i];
+    if (i == at || !usable(place)) continue;
+    if (place.joined && !place.rate) {
+      place.rate = 0;  // whatever comes of it, once
+      return i;
+    }
+    if (place.rate.value_or(0) > 2 * rate && (!best || place.rate > all_[*best].rate)) best = i;
+  }
+  return best;
+}
 
 void DownloadPlaces::ban_main_contributor() {
   const auto main = std::max_element(all_.begin(), all_.end(),

@@ -52,6 +52,10 @@ class DownloadPlaces {
   // A request to it failed. What cannot pass (404, 401, HTML) spends it at once.
   void failed(std::size_t place, const Error& error, TimePoint now);
   void prefer_another(std::size_t place);  // too slow: the others first
+  // `place` gives so many bytes per second, which is little. Answers which one to ask instead: each that a
+  // joiner brought once, so that it is measured, then the best of all if that is twice as good.
+  std::optional<std::size_t> instead_of(std::size_t place, double rate);
+  void prefer(std::size_t place) { order_from_ = place; }
   void ban(std::size_t place) { all_[place].banned = true; }
   // Bans the place that gave most of the bytes of this attempt, and forgets who gave what.
   void ban_main_contributor();
@@ -75,6 +79,8 @@ class DownloadPlaces {
     bool banned = false;
     bool ranges = true;
     bool confirmed = false;
+    bool joined = false;         // brought by a later asker
+    std::optional<double> rate;  // bytes per second, once it was measured
     TimePoint not_before{};
     ByteCount given = 0;  // in this attempt at the blob
     ByteCount fresh = 0;  // since its last failure

@@ -12,6 +12,8 @@ namespace {
 
 constexpr unsigned kMostAhead = 2;  // segments for readers far ahead at the same time
 constexpr ByteCount kAheadUnit = 8_MiB;
+constexpr Duration kSlowWindow = std::chrono::seconds(5);
+constexpr double kSlow = 256 * 1024;  // bytes per second; below it a joiner's places are tried
 
 }  // namespace
 
@@ -42,6 +44,32 @@ bool Download::watch_stalls() {
       return false;
     }
     segment->mark(now);
+  }
+  return false;
+}
+
+// Who joined brought places of his own, and what we have is slow: an upstream that drips just fast enough
+// must not decide the pulls of others. True if the segments were dropped for another place.
+bool Download::watch_slowness() {
+  const TimePoint now = parts_->loop.now();
+  const Duration spent = now - slow_since_;
+  if (spent < kSlowWindow) return false;
+  const double rate =
+      static_cast<double>(received_ - slow_received_) / std::chrono::duration<double>(spent).count();
+  const bool is_measured = slow_since_ != TimePoint{};
+  slow_since_ = now;
+  slow_received_ = received_;
+  if (!is_measured || rate >= kSlow || state_ != State::receiving || !size_) return false;
+  for (const auto& segment : segments_) {
+    if (segment->purpose() != Segment::Purpose::fill || segment->state() != Segment::State::reading) continue;
+    const std::size_t slow = *segment->place;
+    const auto other = places_.instead_of(slow, rate);
+    if (!other) return false;
+    places_.note({Errc::upstream_timeout, fmt::format("{} is slow", places_.name(slow))});
+    drop_segments();
+    places_.prefer(*other);
+    fill();
+    return true;
   }
   return false;
 }

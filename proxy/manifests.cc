@@ -94,12 +94,12 @@ class Manifests::Fetch {
       if (auto digest = Digest::parse(*said)) unchecked_.expected = std::move(*digest);
     }
     pending_ = read_whole(
-        parts_.loop, parts_.buffers, std::move(answer.body), deadline_,
+        parts_.loop, manifests_.small_bodies_, std::move(answer.body), deadline_,
         [this](Result<SmallBody> body) { body ? check_it(std::move(*body)) : end(std::move(body).error()); });
   }
 
   void check_it(SmallBody body) {
-    lease_ = std::move(body.lease);
+    leases_ = std::move(body.leases);
     unchecked_.bytes = std::move(body.bytes);
     if (unchecked_.bytes.size() <= kMostOnLoop) return checked(check(std::move(unchecked_)));
     pending_ = parts_.workers.run<Checked>(
@@ -115,7 +115,7 @@ class Manifests::Fetch {
     Bytes copy = Bytes::copy_of(result->bytes);
     const Digest digest = result->digest;
     manifest_ = std::make_shared<const Manifest>(
-        Manifest{digest, std::move(result->info.media_type), {std::move(result->bytes), std::move(lease_)}});
+        Manifest{digest, std::move(result->info.media_type), {std::move(result->bytes), std::move(leases_)}});
     pending_ = parts_.store.put(digest, std::move(copy), [this](Result<Ok> kept) {
       if (!kept) note_not_kept(kept.error());
       end(manifest_);
@@ -145,7 +145,7 @@ class Manifests::Fetch {
   registry::TargetPtr target_;
   Deadline deadline_;
   Unchecked unchecked_;
-  BufferBudget::Lease lease_;
+  std::vector<BufferBudget::Lease> leases_;
   ManifestPtr manifest_;
   Waiters<ManifestPtr> waiters_;
   Ticket pending_;
@@ -192,8 +192,8 @@ class Manifests::Adoption final : public Pending<Ok> {
   Ticket pending_;
 };
 
-Manifests::Manifests(const MirrorParts& parts, Confirmations& confirmations)
-    : parts_(parts), confirmations_(confirmations) {}
+Manifests::Manifests(const MirrorParts& parts, SmallBodyBudget& small_bodies, Confirmations& confirmations)
+    : parts_(parts), small_bodies_(small_bodies), confirmations_(confirmations) {}
 Manifests::~Manifests() = default;
 
 std::optional<cache::ManifestRecord> Manifests::here(const Digest& digest) const {

@@ -25,7 +25,7 @@ using ManifestPtr = std::shared_ptr<const Manifest>;
 
 class Manifests {
  public:
-  Manifests(const MirrorParts& parts, Confirmations& confirmations);
+  Manifests(const MirrorParts& parts, SmallBodyBudget& small_bodies, Confirmations& confirmations);
   ~Manifests();
 
   // What is known of a manifest whose bytes are in the store as well. No disk access.
@@ -53,6 +53,7 @@ class Manifests {
   void ended(const std::string& name, Result<ManifestPtr> result);
 
   MirrorParts parts_;
+  SmallBodyBudget& small_bodies_;
   Confirmations& confirmations_;
   std::map<std::string, std::unique_ptr<Fetch>> fetches_;
 };

@@ -26,12 +26,14 @@ class BrokenBodies {
 struct MirrorServices {
   explicit MirrorServices(const MirrorParts& given)
       : parts(given),
+        small_bodies(given.loop, given.buffers),
         confirmations(given),
-        manifests(given, confirmations),
+        manifests(given, small_bodies, confirmations),
         tags(given, manifests),
         broken(given.loop) {}
 
   MirrorParts parts;
+  SmallBodyBudget small_bodies;
   Confirmations confirmations;
   Manifests manifests;
   Tags tags;

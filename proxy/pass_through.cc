@@ -30,6 +30,7 @@ PassThrough::PassThrough(DownloadParts& parts, const Digest& digest,
       digest_(digest),
       places_(parts.settings),
       partial_(std::move(partial)),
+      generation_(partial_ ? partial_->generation() : 0),
       size_(size),
       verified_(is_verified) {
   for (const auto& target : targets) places_.add(target);
@@ -63,6 +64,7 @@ ByteCount PassThrough::end_for(ByteCount end) const {
 
 void PassThrough::step() {
   if (!read_asked_ || !read_asked_->wanted()) return;
+  trusts_partial();
   const ByteCount offset = read_asked_->offset;
   if (!size_) return open(0);
   if (offset >= *size_) {
@@ -91,13 +93,23 @@ ByteCount PassThrough::end_on_disk(ByteCount offset) const {
   return needs_digest() ? std::min(end_for(end), hashed_) : end;
 }
 
+// A newer download of the same digest may have thrown the bytes away and written others in their place:
+// then the file is nothing to us any more, nor what was known of it.
+bool PassThrough::trusts_partial() {
+  if (partial_ && partial_->generation() != generation_) {
+    partial_.reset();
+    verified_ = false;
+  }
+  return partial_ != nullptr;
+}
+
 // The hash goes on with what the partial file has behind it.
 void PassThrough::hash_partial() {
   body_.reset();
   pos_ = hashed_;
-  const ByteCount most = std::min(cache::kMaxRead, *size_ - hashed_);
+  const ByteCount most = std::min(parts_.chunk(), *size_ - hashed_);
   pending_ = partial_->read(hashed_, most, [this](Result<Bytes> bytes) {
-    if (!bytes) {
+    if (!trusts_partial() || !bytes) {
       partial_.reset();
       return step();
     }
@@ -123,7 +135,7 @@ bool PassThrough::serve() {
 
 void PassThrough::serve_partial(ByteCount count) {
   pending_ = partial_->read(read_asked_->offset, count, [this](Result<Bytes> bytes) {
-    if (bytes) return answer(std::move(bytes));
+    if (trusts_partial() && bytes) return answer(std::move(bytes));
     partial_.reset();  // the disk gives nothing back: all of it from upstream
     step();
   });
@@ -139,7 +151,7 @@ void PassThrough::prepare_hash() {
   };
   if (!partial_ || partial_->hashed_front() == 0) return begin_at(0, Hasher(digest_.algorithm()));
   pending_ = partial_->hasher_at_front([this, begin_at](Result<std::pair<ByteCount, Hasher>> front) {
-    if (front) return begin_at(front->first, std::move(front->second));
+    if (trusts_partial() && front) return begin_at(front->first, std::move(front->second));
     partial_.reset();
     step();
   });

@@ -36,6 +36,7 @@ class PassThrough {
   void hash_partial();
   bool is_wrong();
   ByteCount end_on_disk(ByteCount offset) const;
+  bool trusts_partial();
   void prepare_hash();
   void stream_from(ByteCount start);
   void open(ByteCount start);
@@ -54,6 +55,7 @@ class PassThrough {
   const Digest digest_;
   DownloadPlaces places_;
   cache::PartialBlobPtr partial_;
+  unsigned generation_ = 0;  // of partial_: the bytes that were there when we began
   std::optional<ByteCount> size_;
   std::optional<ByteRange> want_;
 

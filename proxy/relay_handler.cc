@@ -44,7 +44,7 @@ class RelayHandler final : public http::Handler {
   void read(upstream::FetchResponse answer) {
     upstream_headers_ = std::move(answer.headers);
     const auto deadline = Deadline::in(services_.parts.loop.now(), kListWithin);
-    pending_ = read_whole(services_.parts.loop, services_.parts.buffers, std::move(answer.body), deadline,
+    pending_ = read_whole(services_.parts.loop, services_.small_bodies, std::move(answer.body), deadline,
                           [this](Result<SmallBody> body) { body ? respond(*body) : fail(body.error()); });
   }
 

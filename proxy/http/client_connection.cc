@@ -151,11 +151,13 @@ void ClientConnection::read_more_body() {
 
 void ClientConnection::on_body_bytes(Bytes got) {
   Bytes body = take_body(std::move(got));
+  // What is here may be a long stretch of framing, to be passed over in pieces as small as one byte.
+  while (body.empty() && !body_ended_ && !parser_.fault() && !here_.empty()) body = take_body(take_here());
   if (const auto& fault = parser_.fault()) {
     return fail(
         Error{Errc::upstream_protocol, fmt::format("{} sent a broken body: {}", name_, fault->message)});
   }
-  if (body.empty() && !body_ended_) return here_.empty() ? read_more_body() : on_body_bytes(take_here());
+  if (body.empty() && !body_ended_) return read_more_body();
   answer_body(std::move(body));
 }
 

@@ -17,7 +17,7 @@ std::string key_of(const net::DialRequest& where) {
   for (char& c : host) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
   add(host);
   add(std::to_string(where.port));
-  add(where.policy == net::AddressPolicy::any ? "any" : "public");
+  add(std::to_string(static_cast<int>(where.policy)));  // what one may reach is no way for another
   add(where.tls ? "tls" : "plain");
   if (!where.tls) return key;
   const auto& tls = where.tls_settings;

@@ -28,6 +28,7 @@ constexpr V4Block kV4Blocks[] = {
     {v4(168, 63, 129, 16), 32, AddressKind::metadata},  // Azure's wire server
     {v4(0, 0, 0, 0), 8, AddressKind::unspecified},
     {v4(10, 0, 0, 0), 8, AddressKind::private_net},
+    {v4(100, 100, 100, 200), 32, AddressKind::metadata},  // Alibaba Cloud
     {v4(100, 64, 0, 0), 10, AddressKind::shared},
     {v4(127, 0, 0, 0), 8, AddressKind::loopback},
     {v4(169, 254, 0, 0), 16, AddressKind::link_local},
@@ -77,6 +78,7 @@ AddressKind kind_of_v6(const V6& a) {
   if (begins_with(a, {0x20, 0x01, 0x0d, 0xb8})) return AddressKind::documentation;
   if (begins_with(a, {0x3f, 0xff}) && (a[2] & 0xf0) == 0) return AddressKind::documentation;
   if (begins_with(a, {0x20, 0x01}) && (a[2] & 0xfe) == 0) return AddressKind::reserved;  // 2001::/23, Teredo
+  if (begins_with(a, {0xfd, 0, 0x0e, 0xc2})) return AddressKind::metadata;               // AWS
   if ((a[0] & 0xfe) == 0xfc) return AddressKind::private_net;
   if (a[0] == 0xfe && (a[1] & 0xc0) == 0x80) return AddressKind::link_local;
   if (a[0] == 0xfe && (a[1] & 0xc0) == 0xc0) return AddressKind::private_net;  // site-local, deprecated

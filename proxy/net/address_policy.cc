@@ -29,6 +29,11 @@ std::vector<Address> read_interfaces() {
   return found;
 }
 
+bool fits(AddressPolicy policy, AddressKind kind) {
+  if (kind == AddressKind::public_net) return true;
+  return policy == AddressPolicy::site && (kind == AddressKind::private_net || kind == AddressKind::shared);
+}
+
 std::string configs_key(const DialRequest& request) {
   const bool is_usual = request.port == (request.tls ? 443 : 80);
   if (is_usual)
@@ -59,8 +64,8 @@ Result<std::vector<Address>> AddressRules::permitted(const DialRequest& request,
   std::optional<Error> refused;
   for (const Address& address : addresses) {
     const bool is_own = is_listener(address);
-    const bool is_inside = request.policy == AddressPolicy::public_only &&
-                           (kind_of(address) != AddressKind::public_net || is_this_machine(address));
+    const bool is_inside = request.policy != AddressPolicy::any &&
+                           (!fits(request.policy, kind_of(address)) || is_this_machine(address));
     if (!is_own && !is_inside) {
       allowed.push_back(address);
     } else if (!refused) {

@@ -23,7 +23,10 @@ struct TlsSettings {
 };
 
 enum class AddressPolicy : std::uint8_t {
-  any,          // the host is configured: its addresses are the operator's business
+  any,  // the host is configured: its addresses are the operator's business
+  // A configured host named it: private addresses of the site as well, but nothing of this machine, its
+  // links and its cloud.
+  site,
   public_only,  // not configured: loopback, link-local, private, metadata, multicast and our own are refused
 };
 

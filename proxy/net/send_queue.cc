@@ -53,7 +53,18 @@ Error connection_error(int code) {
   return errno_error("the connection broke while sending", code, Errc::upstream_unreachable);
 }
 
+Error sendfile_error(File& file, int code) {
+  if (is_of_connection(code)) return connection_error(code);
+  file.note_read_error(code);
+  return errno_error(fmt::format("cannot read {}", file.path()), code);
+}
+
 }  // namespace
+
+bool is_of_connection(int sys_errno) {
+  return sys_errno == EPIPE || sys_errno == ECONNRESET || sys_errno == ETIMEDOUT || sys_errno == ENOTCONN ||
+         sys_errno == EHOSTUNREACH || sys_errno == ENETUNREACH || sys_errno == ENETDOWN;
+}
 
 void SendQueue::push(Bytes bytes, SendWaiter waiter) {
   items_.push_back({std::move(bytes), nullptr, {}, false, 0, std::move(waiter)});
@@ -133,11 +144,7 @@ SendQueue::State SendQueue::send_file(int fd, ByteCount& share, Sent& sent) {
     const ssize_t n = ::sendfile(fd, item.file->fd(), &offset, most);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return State::full;
-    if (n < 0 && errno == EIO) {
-      item.file->note_read_error(EIO);
-      return fail(errno_error(fmt::format("cannot read {}", item.file->path()), EIO), sent);
-    }
-    if (n < 0) return fail(connection_error(errno), sent);
+    if (n < 0) return fail(sendfile_error(*item.file, errno), sent);
     if (n == 0)
       return fail({Errc::local_io, fmt::format("{} is shorter than it was", item.file->path())}, sent);
     item.range.first += static_cast<ByteCount>(n);

@@ -33,6 +33,10 @@ class Sent {
   std::vector<std::pair<SendWaiter, std::optional<Error>>> entries_;
 };
 
+// sendfile(2) does not say which side failed: what only a connection can have is the connection's, all else
+// (EIO, EUCLEAN, EBADMSG, ESTALE and whatever file systems answer) is the file's.
+bool is_of_connection(int sys_errno);
+
 class SendQueue {
  public:
   enum class State {

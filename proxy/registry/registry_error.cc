@@ -56,7 +56,8 @@ Choice choose(const Error& error, ErrorSubject subject) {
     case Errc::denied:
       return {403, "DENIED"};
     case Errc::range_unsatisfiable:
-      return {416, "SIZE_INVALID"};
+      // An upstream's 416 is about the range we asked it for, not about the client's.
+      return error.status == 416 ? Choice{502, "UNAVAILABLE"} : Choice{416, "SIZE_INVALID"};
     case Errc::upstream_status:
       return choice_of_status(error.status, subject);
     case Errc::refused_by_policy:

@@ -63,10 +63,13 @@ void AuthorizationFlow::ask_token_server() {
   TokenRequest request;
   request.realm = realm->url;
   request.policy = realm->policy;
-  // A token server beside the registry most often shows a certificate of the same authority.
+  // A token server beside the registry most often shows a certificate of the same authority. And what is
+  // configured for a host is for those who were configured as well.
   const bool is_beside =
       realm->url.host == endpoint_.base.host && !rules_.is_configured(realm->url.host, realm->url.port);
-  request.settings = is_beside ? endpoint_.settings : rules_.settings_for(realm->url.host, realm->url.port);
+  request.settings = is_beside || !endpoint_.configured
+                         ? endpoint_.settings
+                         : rules_.settings_for(realm->url.host, realm->url.port);
   if (demand_.choice.service != "null") request.service = demand_.choice.service;
   request.scopes = registry::scopes_for(demand_.choice.scope, endpoint_.repository);
   if (realm->takes_credentials) request.credentials = credentials_;

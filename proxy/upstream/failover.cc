@@ -15,13 +15,12 @@ int weight(const Error& error) {
   switch (error.code) {
     case Errc::denied:
       return 9;
-    case Errc::range_unsatisfiable:
-      return 8;
     case Errc::config:
       return 8;
     case Errc::upstream_status:
       return error.status == 429 ? 7 : 6;
     case Errc::refused_by_policy:
+    case Errc::range_unsatisfiable:  // of a range we asked for; others may be right about the blob
       return 5;
     case Errc::upstream_protocol:
       return 4;

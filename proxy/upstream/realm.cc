@@ -61,11 +61,18 @@ Result<Realm> judge_realm(const registry::Endpoint& endpoint, std::string_view r
   if (!url) return std::move(url).error();
   Realm judged;
   judged.url = std::move(*url);
-  const bool is_configured = rules.is_configured(judged.url.host, judged.url.port);
+  const bool is_home = judged.url.same_origin(endpoint.base);
+  // Whoever may name any host in ns gets nothing out of what is configured for others.
+  const bool is_configured = endpoint.configured && rules.is_configured(judged.url.host, judged.url.port);
   const bool is_related = are_related(judged.url.host, endpoint.base.host);
   judged.takes_credentials = is_related || is_configured;
   if (judged.url.scheme == "http" && !judged.takes_credentials) return not_https(endpoint, judged.url);
-  if (is_configured || (is_related && endpoint.configured)) judged.policy = net::AddressPolicy::any;
+  const bool is_beside = judged.url.host == endpoint.base.host;
+  if (endpoint.configured && (is_home || is_configured || is_beside)) {
+    judged.policy = net::AddressPolicy::any;
+  } else if (endpoint.configured && is_related) {
+    judged.policy = net::AddressPolicy::site;
+  }
   return judged;
 }
 

@@ -28,12 +28,11 @@ std::string RedirectFlow::place() const {
 
 void RedirectFlow::send() {
   const bool is_home = url_.same_origin(request_.url);
-  const auto host = is_home ? endpoint_.settings : rules_.settings_for(url_.host, url_.port);
-  // A public endpoint may not lead to private addresses; a configured one is the operator's business.
-  const bool is_trusted = endpoint_.configured || (!is_home && rules_.is_configured(url_.host, url_.port));
-  auto request = client_request(request_.method, url_, *host,
-                                is_trusted ? net::AddressPolicy::any : net::AddressPolicy::public_only,
-                                parts_.settings, parts_.loop.now(), request_.deadline);
+  // Whoever may name any host in ns must not send us about with what is configured for others.
+  const bool is_own = is_home || !endpoint_.configured;
+  const auto host = is_own ? endpoint_.settings : rules_.settings_for(url_.host, url_.port);
+  auto request = client_request(request_.method, url_, *host, policy(), parts_.settings, parts_.loop.now(),
+                                request_.deadline);
   request.where.progress = request_.progress;
   request.is_spare = request_.is_spare;
   for (const auto& header : request_.headers.all()) request.head.headers.add(header.name, header.value);
@@ -41,6 +40,14 @@ void RedirectFlow::send() {
     request.head.headers.add("Authorization", request_.authorization);
   pending_ = parts_.client.start(
       std::move(request), [this](Result<http::ClientResponse> response) { on_head(std::move(response)); });
+}
+
+// The rule of the endpoint that sent us there (design.md §3.6).
+net::AddressPolicy RedirectFlow::policy() const {
+  if (!endpoint_.configured) return net::AddressPolicy::public_only;
+  if (url_.same_origin(request_.url) || rules_.is_configured(url_.host, url_.port))
+    return net::AddressPolicy::any;
+  return net::AddressPolicy::site;
 }
 
 void RedirectFlow::on_head(Result<http::ClientResponse> response) {

@@ -47,6 +47,7 @@ class RedirectFlow {
 
  private:
   void send();
+  net::AddressPolicy policy() const;
   void on_head(Result<http::ClientResponse> response);
   void follow(const http::ResponseHead& head);
   void finish(Result<Landed> result);

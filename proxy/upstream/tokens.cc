@@ -23,6 +23,7 @@ std::string account_of(const TokenRequest& request) {
 std::string key_of(const TokenRequest& request) {
   std::string key = fmt::format("{}\n{}\n{}", request.realm.str(),
                                 request.credentials ? request.credentials->identity : "", request.service);
+  key += fmt::format("\n{}", static_cast<int>(request.policy));  // nobody gets what only others may ask for
   for (const auto& scope : request.scopes) key += "\n" + scope;
   return key;
 }

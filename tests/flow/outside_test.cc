@@ -48,8 +48,9 @@ TEST_CASE("credentials do not follow a redirect to another host", "[outside]") {
   flow.layerd.stop();
   flow.layerd.configure(
       flow.mirrors() +
-      fmt::format("configs: {{\"{}\": {{auth: {{username: robot, password: \"s3:cret$\"}}}}}}\n",
-                  flow.upstream.address()));
+      fmt::format(
+          "configs: {{\"{}\": {{auth: {{username: robot, password: \"s3:cret$\"}}}}, \"{}\": {{}}}}\n",
+          flow.upstream.address(), storage.address()));
   flow.layerd.start();
   flow.upstream.require_basic("robot", "s3:cret$");
   const std::string bytes = random_bytes(500 * 1000, 9);

@@ -43,7 +43,8 @@ class MemoryPartial final : public cache::PartialBlob {
   const Digest& digest() const override { return digest_; }
   std::optional<ByteCount> size() const override { return row().size; }
   void set_size(ByteCount size) override {
-    if (row().size && *row().size != size) forget();
+    const auto& ranges = row().present.ranges();
+    if (row().size ? *row().size != size : !ranges.empty() && ranges.back().end > size) forget();
     row().size = size;
   }
   const RangeSet& present() const override { return row().present; }
@@ -52,6 +53,10 @@ class MemoryPartial final : public cache::PartialBlob {
   Ticket write(ByteCount offset, Bytes bytes, Done<Ok> done) override {
     auto call = std::make_shared<Pending<Ok>>(std::move(done));
     const ByteRange range{offset, offset + bytes.size()};
+    if (row().size && range.end > *row().size) {
+      store_.loop_.post_detached([call] { call->answer(Error{Errc::invalid_request, "past the end"}); });
+      return Ticket(call);
+    }
     if (store_.write_fails_from && range.end > *store_.write_fails_from) {
       store_.loop_.post_detached([call] { call->answer(Error{Errc::no_space, "the disk is full"}); });
       return Ticket(call);
@@ -66,7 +71,8 @@ class MemoryPartial final : public cache::PartialBlob {
     // Like the real one: dropping the Ticket does not undo the write.
     auto finish = [&store = store_, digest = digest_, content, range, call](const Result<Ok>&) {
       auto& left = store.left_[digest];
-      if (left.content == content) left.present.add(range);
+      if (left.content != content) return call->answer(Error{Errc::canceled, "discarded meanwhile"});
+      left.present.add(range);
       call->answer(Ok{});
     };
     run(std::move(job), std::move(finish));
@@ -75,6 +81,7 @@ class MemoryPartial final : public cache::PartialBlob {
 
   Ticket read(ByteCount offset, ByteCount max, Done<Bytes> done) override {
     auto call = std::make_shared<Pending<Bytes>>(std::move(done));
+    store_.largest_partial_read = std::max(store_.largest_partial_read, max);
     const ByteCount end = std::min(row().present.run_end(offset), offset + max);
     auto content = row().content;
     auto got = std::make_shared<Result<Bytes>>(Error{Errc::range_unsatisfiable, "absent"});
@@ -122,7 +129,11 @@ class MemoryPartial final : public cache::PartialBlob {
     return Ticket(call);
   }
 
-  void discard() override { store_.left_.erase(digest_); }
+  unsigned generation() const override { return generation_; }
+  void discard() override {
+    ++generation_;
+    store_.left_.erase(digest_);
+  }
 
   std::string take() {
     const std::lock_guard lock(row().content->mutex);
@@ -135,7 +146,10 @@ class MemoryPartial final : public cache::PartialBlob {
     if (!left.content) left.content = std::make_shared<MemoryStore::Content>();
     return left;
   }
-  void forget() { row() = {std::make_shared<MemoryStore::Content>(), {}, std::nullopt}; }
+  void forget() {
+    ++generation_;
+    row() = {std::make_shared<MemoryStore::Content>(), {}, std::nullopt};
+  }
   template <class Job, class Finish>
   void run_read(Job job, Finish finish) {
     if (store_.workers_ == nullptr) {
@@ -162,6 +176,7 @@ class MemoryPartial final : public cache::PartialBlob {
 
   MemoryStore& store_;
   Digest digest_;
+  unsigned generation_ = 0;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
   std::weak_ptr<int> weak_ = alive_;
 };

@@ -26,6 +26,7 @@ class MemoryStore final : public cache::BlobStore {
   Duration write_takes{};  // virtual time of each write
   unsigned commits = 0;
   unsigned mismatches = 0;
+  ByteCount largest_partial_read = 0;  // asked of a partial blob at once
   // The bytes of a committed blob; null if there is none.
   const std::string* committed(const Digest& digest) const;
   // What a former process left: bytes of [range) of `content`.

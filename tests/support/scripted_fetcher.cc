@@ -108,7 +108,8 @@ struct ScriptedFetcher::Call final : Pending<upstream::FetchResponse> {
       if (script.errors != ~0u) --script.errors;
       return next_or(*script.error);
     }
-    const ByteCount total = script.claims.value_or(script.content.size());
+    ByteCount total = script.claims.value_or(script.content.size());
+    if (request.head_only) total = script.head_claims.value_or(total);
     ByteRange range{0, total};
     upstream::FetchResponse response;
     const bool partial = request.range && script.ranges;

@@ -23,13 +23,14 @@ struct Script {
   unsigned cuts = ~0u;                   // ... so many times, then no more
   std::optional<ByteCount> stall_after;  // every body falls silent after so many bytes
   unsigned stalls = ~0u;
-  bool never_answers = false;       // no head; upstream_timeout at the deadline
-  std::optional<Error> error;       // instead of an answer
-  unsigned errors = ~0u;            // so many times, then it answers
-  bool ranges = true;               // false: every GET is answered from byte 0 with 200
-  bool length = true;               // false: no Content-Length on GET, no total on 206
-  bool head_length = true;          // false: HEAD names none either
-  std::optional<ByteCount> claims;  // the total it names, whatever it holds
+  bool never_answers = false;            // no head; upstream_timeout at the deadline
+  std::optional<Error> error;            // instead of an answer
+  unsigned errors = ~0u;                 // so many times, then it answers
+  bool ranges = true;                    // false: every GET is answered from byte 0 with 200
+  bool length = true;                    // false: no Content-Length on GET, no total on 206
+  bool head_length = true;               // false: HEAD names none either
+  std::optional<ByteCount> claims;       // the total it names, whatever it holds
+  std::optional<ByteCount> head_claims;  // the same to HEAD alone
 };
 
 class ScriptedFetcher final : public upstream::Fetcher {

@@ -48,6 +48,19 @@ TEST_CASE("a chunked body is decoded, has no length, and leaves the connection u
   }
 }
 
+// Red (the stack runs out) if each piece of framing is a call deeper.
+TEST_CASE("framing much longer than what is read at once is passed over") {
+  ClientFixture f;
+  Asking asking;
+  asking.most = 1;
+  f.start(asking);
+  const std::string extension(14'000, 'x');
+  f.answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;" + extension + "\r\nhi\r\n0;" +
+           extension + "\r\n\r\n");
+  CHECK(asking.body == "hi");
+  CHECK(asking.complete);
+}
+
 TEST_CASE("a read brings no more than was asked for, also of what came with the head") {
   for (const char* framing : {"Content-Length: 11\r\n\r\nhello world",
                               "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"}) {

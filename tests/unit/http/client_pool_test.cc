@@ -43,6 +43,7 @@ TEST_CASE("connections are shared only where host, port, TLS settings and policy
   CHECK(dials([](auto& r) { r.where.tls_settings.server_name = "n"; }) == 1);
   CHECK(dials([](auto& r) { r.where.tls_settings.insecure_skip_verify = true; }) == 1);
   CHECK(dials([](auto& r) { r.where.policy = net::AddressPolicy::any; }) == 1);
+  CHECK(dials([](auto& r) { r.where.policy = net::AddressPolicy::site; }) == 1);
   CHECK(dials([](auto& r) { r.fresh_connection = true; }) == 1);
   CHECK(dials([](auto& r) { r.where.host = "REGISTRY.test"; }) == 0);
 }

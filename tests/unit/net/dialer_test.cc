@@ -141,6 +141,25 @@ TEST_CASE("a name nobody configured is not dialled at an inside address, and the
   CHECK(world.attempts.empty());
 }
 
+TEST_CASE(
+    "where a configured registry leads may be of the site, never of this machine, its links or its cloud") {
+  World world;
+  Door good;
+  world.dns.set("storage.corp", {{"10.1.2.3"}});
+  world.routes["10.1.2.3"] = good.address;
+  CHECK(world.dial("storage.corp", 80, AddressPolicy::site));
+  for (const char* host :
+       {"127.0.0.1", "localhost", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1", "0.0.0.0",
+        "::", "100.100.100.200", "fd00:ec2::254", "168.63.129.16", "224.0.0.1"}) {
+    INFO(host);
+    auto refused = world.dial(host, 5000, AddressPolicy::site);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().diagnosis == "address_not_allowed");
+    CHECK(refused.error().message.find("add configs: {") != std::string::npos);
+  }
+  CHECK(world.attempts == std::vector<std::string>{"10.1.2.3"});
+}
+
 TEST_CASE("the rule is applied to the address connected to, at each dial: rebinding does not help") {
   World world;
   Door good;

@@ -8,12 +8,14 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 
+#include <cerrno>
 #include <cstring>
 #include <random>
 #include <thread>
 
 #include "proxy/net/address.h"
 #include "proxy/net/listener.h"
+#include "proxy/net/send_queue.h"
 #include "tests/support/catch.h"
 #include "tests/support/net_loop.h"
 #include "tests/support/temp_dir.h"
@@ -251,6 +253,13 @@ TEST_CASE("pieces of a file leave in full packets, and the last one at once") {
   server.accepted.clear();
   REQUIRE(server.until([&] { return drain.done.load(); }));
   CHECK(drain.got == content);
+}
+
+TEST_CASE("what sendfile reports is the file's unless only a connection can have it") {
+  for (const int code : {EPIPE, ECONNRESET, ETIMEDOUT, ENOTCONN, EHOSTUNREACH, ENETUNREACH, ENETDOWN})
+    CHECK(is_of_connection(code));
+  for (const int code : {EIO, EUCLEAN, EBADMSG, ESTALE, ENXIO, EINVAL, ENOMEM})
+    CHECK_FALSE(is_of_connection(code));
 }
 
 TEST_CASE("a file whose pages are cold is read on a worker and arrives whole") {

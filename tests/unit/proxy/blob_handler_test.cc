@@ -404,6 +404,22 @@ TEST_CASE("a download that another repository's upstream confirmed is no proof f
   CHECK(bench.catalog.link(kApp, digest).has_value() == *bench.downloads.proof);
 }
 
+// Red if the head is begun with whatever size a running download was told.
+TEST_CASE("a size that the repository's own manifest does not name begins no body") {
+  MirrorBench bench;
+  const Digest digest = sha256_of("x");
+  const ByteCount listed = GENERATE(ByteCount{100}, ByteCount{0});
+  bench.link(kApp, digest, listed);
+  bench.downloads.of(digest)->confirm(7);
+  auto exchange = bench.ask("GET", url(digest));
+  if (listed == 0) {  // the manifest does not say
+    CHECK(exchange->status() == 200);
+    return;
+  }
+  CHECK(exchange->status() == 502);
+  CHECK(exchange->body().find("7 bytes") != std::string::npos);
+}
+
 TEST_CASE("a linked client whose join ends in another repository's 404 starts its own download") {
   MirrorBench bench;
   const std::string bytes = pattern(100);

@@ -370,6 +370,54 @@ TEST_CASE("a disk that fills up in the middle breaks no body") {
   }
 }
 
+// Red if every write that is answered with an error blames the disk: a size that comes late makes the store
+// throw away what is being written.
+TEST_CASE("a HEAD that contradicts the body beside it does not blame the disk") {
+  const bool has_other = GENERATE(false, true);
+  DownloadBench bench;
+  bench.store.write_takes = 5ms;
+  auto& script = bench.fetcher.at("a");
+  script.length = false;
+  script.head_after = 20ms;
+  script.chunk = 16_KiB;
+  script.chunk_after = 2ms;
+  script.head_claims = 20_KiB;
+  auto& client = bench.join(has_other ? target_at({"a", "b"}) : target_at({"a"}));
+  REQUIRE(bench.run());
+  bench.loop.advance(1s);  // what was being written ends
+  CHECK(bench.metrics.total("layerd_pass_through_total") == 0);
+  if (has_other) CHECK(bench.store.committed(bench.digest));
+  if (!has_other) {
+    REQUIRE(client.error);
+    CHECK(client.error->code == Errc::upstream_protocol);
+  }
+}
+
+// Red if the first place stays the only one while it gives just more than the drip rule asks for.
+TEST_CASE("a joiner's places are tried once when the present one is slow") {
+  DownloadBench bench(4_MiB);
+  bench.fetcher.at("a").chunk = 1_KiB;
+  bench.fetcher.at("a").chunk_after = 100ms;
+  bench.fetcher.at("slower").content = bench.content;
+  bench.fetcher.at("slower").chunk = 1_KiB;
+  bench.fetcher.at("slower").chunk_after = 300ms;
+  auto& first = bench.join(target_at({"a"}, "one/app"));
+  bench.loop.advance(1s);
+  auto& slower = bench.join(target_at({"slower"}, "two/app"));
+  auto& second = bench.join(target_at({"b"}, "three/app"));
+  const bool has_better = GENERATE(true, false);
+  if (!has_better) bench.fetcher.at("b").error = Error{Errc::not_found, "b has no such blob"};
+  bench.loop.advance(30s);
+  CHECK(second.finished == has_better);
+  CHECK(first.finished == has_better);
+  CHECK(slower.finished == has_better);
+  std::size_t asked = 0;
+  for (const auto& one : bench.fetcher.asked()) asked += one.host == "slower" ? 1 : 0;
+  CHECK(asked == 1);
+  if (!has_better) CHECK(bench.fetcher.asked().back().host == "a");  // back to the best there is
+  for (auto& client : bench.clients) client.leave();
+}
+
 // Red if on_committed() fails followers instead of letting them go on.
 TEST_CASE("a commit that fails breaks no body") {
   DownloadBench bench;

@@ -203,6 +203,36 @@ TEST_CASE("wrong bytes of a former run cost one attempt") {
   CHECK((second.body == bench.content));
 }
 
+// Red if confirm() hands any size to the partial file: one answer would throw away what others brought.
+TEST_CASE("a place that contradicts what a former run left is left alone while others are there") {
+  DownloadBench bench(4_MiB);
+  RangeSet present;
+  const bool is_whole = GENERATE(false, true);
+  present.add({0, is_whole ? 4_MiB : 3_MiB});
+  bench.store.leave_partial(bench.digest, bench.content, present, bench.content.size());
+  const ByteCount claim = GENERATE(ByteCount{5_MiB}, ByteCount{1_MiB});
+  auto& evil = bench.fetcher.at("evil");
+  evil.content = random_bytes(5_MiB, 9);
+  evil.claims = claim;
+  auto& client = bench.join(target_at({"evil", "a"}));
+  REQUIRE(bench.run());
+  CHECK((client.body == bench.content));
+  CHECK(bench.store.committed(bench.digest));
+  CHECK(bench.fetcher.bytes_out() <= 1_MiB + 64_KiB);
+}
+
+// Red if a wrong size of a former run is believed for ever.
+TEST_CASE("a size of a former run that no place confirms is replaced by a whole answer") {
+  DownloadBench bench;
+  bench.fetcher.at("a").length = GENERATE(true, false);
+  RangeSet present;
+  present.add({0, 512_KiB});
+  bench.store.leave_partial(bench.digest, random_bytes(512_KiB, 9), present, 3_MiB);
+  auto& client = bench.join();
+  REQUIRE(bench.run());
+  CHECK((client.body == bench.content));
+}
+
 // Red without on_connect_failed's case of range_unsatisfiable.
 TEST_CASE("a partial blob longer than the blob is thrown away") {
   DownloadBench bench;

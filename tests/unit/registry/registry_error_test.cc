@@ -22,6 +22,7 @@ TEST_CASE("each error has its status and code by the table of protocol.md 7.2") 
                       {error_of(Errc::not_found), 404, "MANIFEST_UNKNOWN"},
                       {error_of(Errc::denied, 401), 403, "DENIED"},
                       {error_of(Errc::range_unsatisfiable), 416, "SIZE_INVALID"},
+                      {error_of(Errc::range_unsatisfiable, 416), 502, "UNAVAILABLE"},
                       {error_of(Errc::upstream_unreachable), 502, "UNAVAILABLE"},
                       {error_of(Errc::upstream_timeout), 502, "UNAVAILABLE"},
                       {error_of(Errc::upstream_protocol), 502, "UNAVAILABLE"},

@@ -228,6 +228,40 @@ TEST_CASE("credentials do not go to a foreign realm unless its host is configure
          std::string::npos) != configured);
 }
 
+// Red if a realm's own settings, policy or trust count for a registry that anybody may name.
+TEST_CASE("a registry nobody configured gets nothing out of a token server that is") {
+  registry::RulesInput input;
+  auto any = std::make_shared<registry::HostSettings>();
+  input.configs["auth.other.net"] = any;
+  input.configs["auth.reg.example"] = any;
+  input.configs["own.example"] = any;
+  const auto rules = *registry::Rules::make(input);
+  const auto judged = [&](const char* registry, const char* realm) {
+    const auto target = *rules->resolve(registry, "app");
+    return *upstream::judge_realm(target->endpoints.front(), realm, *rules);
+  };
+  for (const char* realm :
+       {"https://auth.other.net/t", "https://auth.reg.example/t", "https://reg.example/t"})
+    CHECK(judged("reg.example", realm).policy == net::AddressPolicy::public_only);
+  CHECK_FALSE(judged("reg.example", "https://auth.other.net/t").takes_credentials);
+  CHECK(judged("own.example", "https://auth.other.net/t").takes_credentials);
+  CHECK(judged("own.example", "https://auth.other.net/t").policy == net::AddressPolicy::any);
+  CHECK(judged("own.example", "https://own.example:5001/t").policy == net::AddressPolicy::any);
+  CHECK(judged("own.example", "https://auth.own.example/t").policy == net::AddressPolicy::site);
+  CHECK(judged("own.example", "https://elsewhere.net/t").policy == net::AddressPolicy::public_only);
+
+  Upstreams up;
+  auto host = std::make_shared<registry::HostSettings>();
+  host->cert_file = "/client.pem";
+  up.configure("auth.reg.example", host);
+  up.client.reply(kBlob, challenge(kBearer));
+  up.client.reply(kBlob, ok());
+  up.client.reply(kToken, token("T1"));
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(up.client.sent()[1].where.tls_settings.cert_file.empty());
+  CHECK(up.client.sent()[1].where.policy == net::AddressPolicy::public_only);
+}
+
 TEST_CASE("a realm without TLS is upgraded on the registry's own host and refused elsewhere") {
   Upstreams up;
   SECTION("own") {

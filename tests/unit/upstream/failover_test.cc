@@ -55,6 +55,19 @@ TEST_CASE("not found means that every endpoint said so") {
   }
 }
 
+// An upstream's 416 is about the range we asked for: it must not hide what the others said.
+TEST_CASE("a range that one endpoint does not have tells less than another's failure") {
+  TwoEndpoints up;
+  up.client.reply(kOne, status(416, {{"Content-Range", "bytes */100"}}));
+  up.client.reply(kTwo, status(400));
+  auto request = up.blob("reg.example", "app");
+  request.range = ByteRange{500, upstream::kOpenEnd};
+  auto answer = up.fetch(request);
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == Errc::upstream_status);
+  CHECK(answer.error().status == 400);
+}
+
 TEST_CASE("the most telling error is told, with the others behind it") {
   TwoEndpoints up;
   up.client.reply(kOne, down());

@@ -202,16 +202,27 @@ TEST_CASE("redirects never leave TLS, end after five, and need a place") {
   CHECK(up.client.sent().size() <= 6);
 }
 
-TEST_CASE("a public endpoint leads to public addresses only, a configured one where it likes") {
+// Red if the target's own settings or policy count for an endpoint that anybody may name.
+TEST_CASE("a redirect obeys the rule of the endpoint: public, of the site, or configured itself") {
   Upstreams up;
-  const bool configured = GENERATE(false, true);
-  if (configured) up.configure("reg.example");
+  const auto [endpoint, target] =
+      GENERATE(table<bool, bool>({{false, false}, {false, true}, {true, false}, {true, true}}));
+  if (endpoint) up.configure("reg.example");
+  if (target) {
+    auto host = std::make_shared<registry::HostSettings>();
+    host->cert_file = "/client.pem";
+    host->insecure_skip_verify = true;
+    up.configure("10.0.0.5", host);
+  }
   up.client.reply(kBlob, redirect("https://10.0.0.5/x"));
   up.client.reply("GET https://10.0.0.5/x", ok());
   REQUIRE(up.fetch(up.blob("reg.example", "app")));
-  const auto expected = configured ? net::AddressPolicy::any : net::AddressPolicy::public_only;
-  CHECK(up.client.sent()[0].where.policy == expected);
-  CHECK(up.client.sent()[1].where.policy == expected);
+  const auto home = endpoint ? net::AddressPolicy::any : net::AddressPolicy::public_only;
+  CHECK(up.client.sent()[0].where.policy == home);
+  const auto& led = up.client.sent()[1].where;
+  CHECK(led.policy == (endpoint && !target ? net::AddressPolicy::site : home));
+  CHECK(led.tls_settings.cert_file == (endpoint && target ? "/client.pem" : ""));
+  CHECK(led.tls_settings.insecure_skip_verify == (endpoint && target));
 }
 
 TEST_CASE("a signed URL that ran out is made anew once, and its query is never told") {
