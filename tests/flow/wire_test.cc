@@ -157,7 +157,7 @@ TEST_CASE("the registry comes from ns, from the path, or is docker.io", "[wire]"
   CHECK(flow.layerd.get("/v2/team/app/manifests/1?x=y&ns=registry%2Etest").status == 200);
 }
 
-// rules: digest-form, names-in-the-grammar, host-names-in-the-grammar, only-reads
+// rules: digest-form, names-in-the-grammar, only-reads
 TEST_CASE("bad requests are refused with the registry's own error form and no traffic upstream", "[wire]") {
   Flow flow;
   const auto refused = [&](const std::string& target, int status, const std::string& code,

@@ -50,6 +50,7 @@ TEST_CASE("a name with tag and digest asks for the digest") {
   CHECK(image->str() == "ghcr.io/org/app:1.0@sha256:" + kHex);
 }
 
+// rules: host-names-in-the-grammar
 TEST_CASE("names outside the grammar are refused with a reason and an OCI code") {
   struct Row {
     std::string name;
