@@ -30,8 +30,8 @@ struct StoreSettings {
   Duration read_only_pause = std::chrono::seconds(30);  // after EIO or EROFS, before the next try
   // At start, before anything is served: after an unclean end the index is looked through for so long, else
   // made anew; the journal is taken in for so long, the rest beside the serving.
-  Duration start_check = std::chrono::seconds(2);
-  Duration start_replay = std::chrono::milliseconds(500);
+  Duration start_check = std::chrono::milliseconds(1500);
+  Duration start_replay = std::chrono::seconds(2);
   ByteCount index_map_bytes = 256_MiB;  // where the index begins; it doubles when full
   FileOpsPtr files = std::make_shared<FileOps>();
 };
