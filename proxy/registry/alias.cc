@@ -205,7 +205,7 @@ std::optional<Result<Alias::Name>> Alias::apply(const RegistryName& registry,
   if (path_of(text).empty()) return Result<Name>(fail("it has no repository"));
   std::string path(path_of(with_library(name->text, path_of(text))));
   if (auto good = check_repository(path); !good) return Result<Name>(fail(good.error().message));
-  return Result<Name>(Name{std::move(*name), std::move(path)});
+  return Result<Name>(Name{std::move(*name), std::move(path), str()});
 }
 
 namespace {

@@ -29,6 +29,7 @@ class Alias {
   struct Name {
     RegistryName registry;
     std::string repository;
+    std::string alias = {};  // str() of the rule that made it
   };
 
   // Errors: config; the sentence says which side is wrong, why, and what to write instead.

@@ -202,7 +202,7 @@ Result<Alias::Name> CompiledRules::name_of(std::string_view ns, std::string_view
   if (auto good = check_repository(repository); !good) return std::move(good).error();
   for (const Alias& alias : aliases_)
     if (auto name = alias.apply(*registry, repository)) return std::move(*name);
-  return Alias::Name{std::move(*registry), std::string(repository)};
+  return Alias::Name{std::move(*registry), std::string(repository), {}};
 }
 
 const Mirror* CompiledRules::own_mirror_of(const RegistryName& registry) const {
@@ -318,13 +318,15 @@ void CompiledRules::add_mirror_endpoints(const Mirror& mirror, const RegistryNam
     // entry of "*" has no address of its own there.
     const bool is_last = i + 1 == mirror.endpoints.size() && mirror.name != "*";
     if (is_last && mirror.default_endpoint && base.same_origin(own) && base.path == own.path) break;
-    std::string rewritten = mirror.rewrites.apply(target.repository);
+    std::string rewrite;
+    std::string rewritten = mirror.rewrites.apply(target.repository, &rewrite);
     if (!check_repository(rewritten)) {
       unusable = std::move(rewritten);
       continue;
     }
     // An endpoint of "*" is the operator's word; so is one of the registry's own entry.
     auto next = endpoint(base, registry, std::move(rewritten), true);
+    next.rewrite = std::move(rewrite);
     if (!has_endpoint(target.endpoints, next)) target.endpoints.push_back(std::move(next));
   }
 }
@@ -365,14 +367,17 @@ Result<TargetPtr> CompiledRules::resolve(std::string_view ns, std::string_view a
   target->ns = std::string(ns);
   target->registry = registry.text;
   target->repository = repository;
+  target->alias = name->alias;
 
   bool named = false;
   const Mirror* mirror = mirror_of(registry, named);
+  if (mirror) target->mirror = mirror->name;
   std::string unusable;  // a name that a rewrite made and no registry can have
   if (mirror) add_mirror_endpoints(*mirror, registry, *target, unusable);
   if (!mirror || mirror->default_endpoint) {
     auto last = endpoint(default_endpoint_of(registry), registry, repository,
                          named || configs_.contains(registry.text));
+    last.is_own = true;
     if (!has_endpoint(target->endpoints, last)) target->endpoints.push_back(std::move(last));
   }
   if (!target->endpoints.empty()) return TargetPtr(std::move(target));

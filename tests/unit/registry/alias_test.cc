@@ -2,6 +2,7 @@
 #include "proxy/registry/alias.h"
 
 #include "proxy/registry/mirror_endpoint.h"
+#include "proxy/registry/near_misses.h"
 #include "proxy/registry/rules.h"
 #include "tests/support/catch.h"
 
@@ -138,6 +139,56 @@ TEST_CASE("what an alias leads to goes through allow, mirrors, rewrites and sett
   CHECK(target->endpoints[0].settings->credentials.username == "puller");
   CHECK(target->endpoints[0].configured);
   CHECK(made->resolve("docker.io", "library/a").error().code == Errc::refused_by_policy);
+}
+
+TEST_CASE("a target says how it came about, and which rules it missed") {
+  RulesInput input;
+  input.aliases = {{"docker.io/nexus/**", "docker.nexus.local/**"},
+                   {"docker.io/**", "hub.corp/**"},
+                   {"hub.local/team", "x.io/team"}};
+  MirrorEntry entry;
+  entry.endpoints = {*parse_endpoint("https://m"), *parse_endpoint("https://docker.nexus.local")};
+  entry.rewrite = {{"^nothing", "x"}, {"^admin-(.+)$", "$1"}};
+  input.mirrors = {{"docker.nexus.local", entry},
+                   {"docker.nexus.local:5000", entry},
+                   {"docker.io", entry},
+                   {"*.corp", entry},
+                   {"*", entry}};
+  HostSettings login;
+  login.credentials.username = "u";
+  input.configs = {{"quay.io", std::make_shared<const HostSettings>(login)}, {"m:5000", nullptr}};
+  const auto made = *Rules::make(input);
+
+  const auto nexus = *made->resolve("docker.io", "nexus/admin-server");
+  CHECK(nexus->alias == "{from: \"docker.io/nexus/**\", to: \"docker.nexus.local/**\"}");
+  CHECK(nexus->mirror == "docker.nexus.local");
+  REQUIRE(nexus->endpoints.size() == 2);
+  CHECK(nexus->endpoints[0].rewrite == "^admin-(.+)$");
+  CHECK(nexus->endpoints[0].repository == "server");
+  CHECK_FALSE(nexus->endpoints[0].is_own);
+  CHECK(nexus->endpoints[1].is_own);
+  CHECK(nexus->endpoints[1].rewrite.empty());
+  const auto missed = [&](const char* ns, const char* repository) {
+    const auto target = made->resolve(ns, repository);
+    REQUIRE(target);
+    std::string text;
+    for (const auto& line : near_misses(input, repository, **target)) text += line + "\n";
+    return text;
+  };
+  CHECK_THAT(missed("docker.io", "nexus/admin-server"),
+             Catch::Contains("the alias {from: \"docker.io/**\", to: \"hub.corp/**\"} fits as well") &&
+                 Catch::Contains("mirrors.\"docker.nexus.local:5000\" is about another port") &&
+                 Catch::Contains("mirrors.\"docker.io\" is not used, because the alias"));
+  CHECK_THAT(missed("hub.local", "team/app"), Catch::Contains("write \"hub.local/team/**\""));
+  CHECK_THAT(missed("a.b.corp", "x"),
+             Catch::Contains("mirrors.\"*.corp\"") && Catch::Contains("write \"**.corp\""));
+  CHECK_THAT(missed("quay.io", "x"),
+             Catch::Contains("mirrors.\"*\" is not used for quay.io, because configs"));
+  CHECK_THAT(missed("m", "x"), Catch::Contains("configs.\"m:5000\" is about another port than m"));
+  CHECK(missed("ghcr.io", "x").empty());
+  const auto plain = *made->resolve("ghcr.io", "x");
+  CHECK(plain->alias.empty());
+  CHECK(plain->mirror == "*");
 }
 
 TEST_CASE("wrong aliases are refused with the side, the reason and the remedy") {
