@@ -1,5 +1,6 @@
 #include "daemon/config_aliases.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "proxy/registry/alias.h"
@@ -105,20 +106,39 @@ void warn_of_mirrors_behind_aliases(const YamlNode& root, const registry::RulesI
                                     ConfigReader& reader) {
   const YamlNode* mirrors = root.is_map() ? root.find("mirrors") : nullptr;
   if (!mirrors || !mirrors->is_map()) return;
+  std::vector<Alias> aliases;
+  for (const AliasEntry& entry : rules.aliases)
+    if (auto alias = Alias::compile(entry)) aliases.push_back(std::move(*alias));
   for (const auto& [key, value] : mirrors->entries) {
     const auto name = registry::parse_registry_name(key.scalar);
     if (!name) continue;
-    for (const AliasEntry& entry : rules.aliases) {
-      const auto alias = Alias::compile(entry);
-      if (!alias || !alias->covers_registry(name->text) || alias->leads_to(name->text)) continue;
-      reader.warn(
-          key,
-          fmt::format("mirrors.\"{}\" is not used for what clients ask of {}: the alias {} gives all of it "
-                      "another name first",
-                      printable(key.scalar, 80), name->text, alias->str()));
-      break;
-    }
+    const auto renames = std::find_if(aliases.begin(), aliases.end(), [&](const Alias& alias) {
+      return alias.covers_registry(name->text) && !alias.leads_to(name->text);
+    });
+    if (renames == aliases.end()) continue;
+    reader.warn(
+        key,
+        fmt::format("mirrors.\"{}\" is not used for what clients ask of {}: the alias {} gives all of it "
+                    "another name first",
+                    printable(key.scalar, 80), name->text, renames->str()));
   }
+}
+
+std::vector<std::string> fall_backs_of_aliases(const registry::RulesInput& rules) {
+  std::vector<std::string> notes;
+  for (const AliasEntry& entry : rules.aliases) {
+    if (entry.from == entry.to) continue;
+    const auto slash = entry.from.find('/');
+    const std::string registry = printable(entry.from.substr(0, slash), 80);
+    const std::string below =
+        slash == std::string::npos ? "all its names" : printable(entry.from.substr(slash + 1), 80);
+    notes.push_back(
+        fmt::format("{} may answer for {} when layerd does not: a runtime then asks the registry it knows by "
+                    "that name; close that "
+                    "way (containerd: server in its hosts.toml; k3s: --disable-default-registry-endpoint)",
+                    registry.find('*') == std::string::npos ? registry : "the registry itself", below));
+  }
+  return notes;
 }
 
 std::string show_aliases(const registry::RulesInput& rules) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "daemon/config_reader.h"
 #include "proxy/registry/rules.h"
@@ -16,6 +17,9 @@ void read_aliases(const YamlNode& node, registry::RulesInput& out, ConfigReader&
 // all names of that registry another one.
 void warn_of_mirrors_behind_aliases(const YamlNode& root, const registry::RulesInput& rules,
                                     ConfigReader& reader);
+
+// For `config --check`: who answers for an alias's names when layerd does not, a sentence each.
+std::vector<std::string> fall_backs_of_aliases(const registry::RulesInput& rules);
 
 // As YAML, on one line for each rule; "[]" if there is none.
 std::string show_aliases(const registry::RulesInput& rules);

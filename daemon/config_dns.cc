@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "proxy/registry/reference.h"
 #include "proxy/registry/text.h"
 #include "runtime/log.h"
 
@@ -162,6 +163,11 @@ void read_dns_hosts(const YamlNode& node, std::string_view key, DnsSettings& out
   out.hosts.clear();
   each_name(node, key, reader, parse_host,
             [&](const std::string& name, const YamlNode& value, const std::string& where) {
+              if (name == registry::kDockerHub || name == "index.docker.io")
+                reader.warn(value,
+                            fmt::format("{}: Docker Hub is asked at registry-1.docker.io, and for tokens at "
+                                        "auth.docker.io; write these names",
+                                        where));
               auto values =
                   read_values(value, where, address_of,
                               "an address: IPv4 or IPv6 without a port was expected, as 192.168.10.100; the "

@@ -194,8 +194,7 @@ TEST_CASE("wrong aliases and dns settings are refused with place, cause and reme
       {"aliases: {a: b}", "c.yaml:1:10: aliases: a list of rules was expected, as [{from:"},
       {"aliases:\n- {from: a.io}", "c.yaml:2:3: aliases[1]: from and to were expected, as {from:"},
       {"aliases: [x]", "aliases[1]: from and to were expected"},
-      {"aliases:\n- {from: a.io, to: b.io, too: c}",
-       "unknown key \"aliases[1].too\"; did you mean \"to\"?"},
+      {"aliases:\n- {from: a.io, to: b.io, too: c}", "unknown key \"aliases[1].too\"; did you mean \"to\"?"},
       {"aliases:\n- {from: a.io, to: [b.io]}", "aliases[1].to: a single value was expected"},
       {"aliases:\n- from: nexus/**\n  to: b.io/**",
        "c.yaml:2:9: aliases[1].from: \"nexus/**\" names no registry: write \"docker.io/nexus/**\""},
@@ -246,8 +245,8 @@ TEST_CASE("rules that contradict each other are warned of with both lines") {
   const auto twice = parse("aliases:\n- {from: a.io, to: b.io}\n- {from: A.io, to: c.io}\n");
   CHECK_THAT(all(twice.warnings), Catch::Contains("line 3 is never used"));
   const auto lost = parse("aliases:\n- {from: \"a.io/**\", to: b.io/x}\n");
-  CHECK_THAT(all(lost.warnings),
-             Catch::Contains("c.yaml:2:25: aliases[1].to: ") && Catch::Contains("all these names become one"));
+  CHECK_THAT(all(lost.warnings), Catch::Contains("c.yaml:2:25: aliases[1].to: ") &&
+                                     Catch::Contains("all these names become one"));
   const auto behind = parse(
       "registries_file: /k3s.yaml\naliases: [{from: a.io, to: b.io}]\nmirrors:\n  A.io: {endpoint: "
       "[\"https://m\"]}\n",
@@ -296,6 +295,8 @@ dns:
   REQUIRE(again.ok());
   CHECK(again.settings->dns == dns);
   CHECK(parse("dns: {}").ok());
+  CHECK_THAT(all(parse("dns: {hosts: {docker.io: 10.0.0.1}}").warnings),
+             Catch::Contains("registry-1.docker.io"));
 }
 
 TEST_CASE("all errors are reported, not only the first") {
@@ -494,4 +495,24 @@ TEST_CASE("docs/settings.md is what the table says") {
   std::stringstream text;
   text << in.rdbuf();
   CHECK(text.str() == settings_markdown());
+}
+
+TEST_CASE("the configurations shown in README.md and docs/names.md are valid") {
+  for (const char* file : {"/README.md", "/docs/names.md"}) {
+    INFO(file);
+    std::ifstream in(std::string(LAYERD_SOURCE_DIR) + file);
+    std::stringstream text;
+    text << in.rdbuf();
+    const std::string page = text.str();
+    int found = 0;
+    for (auto at = page.find("```yaml\n"); at != std::string::npos; at = page.find("```yaml\n", at + 1)) {
+      const std::string block = page.substr(at + 8, page.find("\n```", at) - at - 7);
+      const ReadText none = [](const std::string&) -> Result<std::string> { return std::string(); };
+      const auto loaded = parse_config("c.yaml", block, none, {.must_exist = true, .check_files = false});
+      INFO(block << all(loaded.errors));
+      CHECK(loaded.ok());
+      ++found;
+    }
+    CHECK(found > 0);
+  }
 }
