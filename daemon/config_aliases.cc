@@ -49,9 +49,9 @@ void warn_of_dead_rule(const YamlNode& item, const std::string& where, const std
     return reader.warn(
         item,
         fmt::format(
-            "{}{} in line {} is never used: {} in line {} stands before it, is about the same names and "
+            "{}: {} in line {} is never used: {} in line {} stands before it, is about the same names and "
             "decides alone; put the narrower rule first or remove one",
-            where, alias.str(), item.line, rule.alias.str(), rule.line));
+            where.substr(0, where.size() - 1), alias.str(), item.line, rule.alias.str(), rule.line));
   }
 }
 
@@ -112,9 +112,11 @@ void warn_of_mirrors_behind_aliases(const YamlNode& root, const registry::RulesI
   for (const auto& [key, value] : mirrors->entries) {
     const auto name = registry::parse_registry_name(key.scalar);
     if (!name) continue;
-    const auto renames = std::find_if(aliases.begin(), aliases.end(), [&](const Alias& alias) {
-      return alias.covers_registry(name->text) && !alias.leads_to(name->text);
-    });
+    const bool is_led_to = std::any_of(aliases.begin(), aliases.end(),
+                                       [&](const Alias& alias) { return alias.leads_to(name->text); });
+    if (is_led_to) continue;
+    const auto renames = std::find_if(aliases.begin(), aliases.end(),
+                                      [&](const Alias& alias) { return alias.covers_registry(name->text); });
     if (renames == aliases.end()) continue;
     reader.warn(
         key,
@@ -130,8 +132,9 @@ std::vector<std::string> fall_backs_of_aliases(const registry::RulesInput& rules
     if (entry.from == entry.to) continue;
     const auto slash = entry.from.find('/');
     const std::string registry = printable(entry.from.substr(0, slash), 80);
-    const std::string below =
-        slash == std::string::npos ? "all its names" : printable(entry.from.substr(slash + 1), 80);
+    const std::string below = slash == std::string::npos || entry.from.substr(slash) == "/**"
+                                  ? "all its names"
+                                  : printable(entry.from.substr(slash + 1), 80);
     notes.push_back(
         fmt::format("{} may answer for {} when layerd does not: a runtime then asks the registry it knows by "
                     "that name; close that "

@@ -240,7 +240,7 @@ TEST_CASE("rules that contradict each other are warned of with both lines") {
       "\"b.io/**\"}\n");
   REQUIRE(dead.ok());
   CHECK_THAT(all(dead.warnings),
-             Catch::Contains("c.yaml:3:3: aliases[2].") && Catch::Contains("in line 3 is never used") &&
+             Catch::Contains("c.yaml:3:3: aliases[2]: {from") && Catch::Contains("in line 3 is never used") &&
                  Catch::Contains("docker.io/**") && Catch::Contains("in line 2 stands before it"));
   const auto twice = parse("aliases:\n- {from: a.io, to: b.io}\n- {from: A.io, to: c.io}\n");
   CHECK_THAT(all(twice.warnings), Catch::Contains("line 3 is never used"));
