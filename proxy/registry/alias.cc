@@ -134,16 +134,16 @@ Result<Ok> check_stars(const AliasEntry& entry) {
   return Ok{};
 }
 
-// Is `to` a legal name once its wildcards are filled in?
-Result<Ok> check_result(const AliasEntry& entry, const std::string& to) {
-  if (is_everything(to)) return Ok{};
-  const std::string sample = filled(to, [](const Star&, std::size_t) { return std::string("1"); });
+// Is this side a legal name once its wildcards are filled in? `text` is the whole of what is written.
+Result<Ok> check_form(std::string_view side, std::string_view written, const std::string& text) {
+  if (is_everything(text)) return Ok{};
+  const std::string sample = filled(text, [](const Star&, std::size_t) { return std::string("1"); });
   if (auto name = parse_registry_name(registry_of(sample)); !name)
-    return bad("to", entry.to, "begins with no registry: " + name.error().message);
+    return bad(side, written, "begins with no registry: " + name.error().message);
   if (path_of(sample).empty())
-    return bad("to", entry.to, "names no repository: write one behind the registry, as \"/app\" or \"/**\"");
+    return bad(side, written, "names no repository: write one behind the registry, as \"/app\" or \"/**\"");
   if (auto good = check_repository(path_of(sample)); !good)
-    return bad("to", entry.to, "is no legal name: " + good.error().message);
+    return bad(side, written, "is no legal name: " + good.error().message);
   return Ok{};
 }
 
@@ -168,7 +168,8 @@ Result<Alias> Alias::compile(const AliasEntry& entry) {
   }
   if (auto good = check_stars(whole); !good) return std::move(good).error();
   std::string from = canonical(whole.from), to = canonical(whole.to);
-  if (auto good = check_result(entry, to); !good) return std::move(good).error();
+  if (auto good = check_form("from", entry.from, from); !good) return std::move(good).error();
+  if (auto good = check_form("to", entry.to, to); !good) return std::move(good).error();
   auto pattern = Pattern::compile(from);
   if (!pattern) return bad("from", entry.from, "is too long");
   std::optional<Pattern> target;
@@ -221,8 +222,11 @@ std::string example_of(std::string_view pattern, std::size_t many) {
       const bool is_port = in_registry && pattern.substr(0, star.at).find(':') != std::string_view::npos;
       return std::string(is_port ? "7" : kWord);
     }
+    // Of a registry there is always a label at least.
+    const bool is_registry = star.at == 0 && (star.size == slash || pattern[star.size] == ':');
     std::string words;
-    for (std::size_t i = 0; i < many; ++i) words.append(i ? in_registry ? "." : "/" : "").append(kWord);
+    for (std::size_t i = 0; i < (is_registry ? std::max<std::size_t>(many, 1) : many); ++i)
+      words.append(i ? in_registry ? "." : "/" : "").append(kWord);
     return words;
   });
 }

@@ -1,6 +1,8 @@
 // Aliases: which names become which, and what is refused and why.
 #include "proxy/registry/alias.h"
 
+#include <random>
+
 #include "proxy/registry/mirror_endpoint.h"
 #include "proxy/registry/near_misses.h"
 #include "proxy/registry/rules.h"
@@ -216,6 +218,8 @@ TEST_CASE("wrong aliases are refused with the side, the reason and the remedy") 
       {{"https://docker.io/nexus", "x.io/a"}, "from: \"https://docker.io/nexus\" is a URL"},
       {{"docker.io/nexus/app:v1", "x.io/a"}, "from: \"docker.io/nexus/app:v1\" has a tag"},
       {{"docker.io/nexus/**", "x.io/a:latest"}, "to: \"x.io/a:latest\" has a tag"},
+      {{"docker.io/Nexus/**", "x.io/**"}, "from: \"docker.io/Nexus/**\" is no legal name"},
+      {{"a.io:5000x/**", "x.io/**"}, "from: \"a.io:5000x/**\" begins with no registry"},
       {{"", "x.io/a"}, "from: the pattern \"\" is empty"},
       {{"docker.io/a b", "x.io/a"}, "character that no name has"},
       {{"docker.io/a**", "x.io/a"}, "whole labels"}};
@@ -267,4 +271,45 @@ TEST_CASE("a rule that makes one name of many says so") {
   CHECK(alias("docker.io/nexus/**", "x.io/**").doubt().empty());
   CHECK(alias("hub.local", "x.io").doubt().empty());
   CHECK(alias("docker.io/nexus/app", "x.io/app").doubt().empty());
+}
+
+TEST_CASE("whatever aliases are made of, only legal names come out, and each rule covers itself") {
+  const std::vector<std::string> words = {"docker.io", "nexus",   "**",  "*", "/",  "/",
+                                          ".",         ":5000",   "a-*", "b", "/x", "-",
+                                          "[::1]:5",   "library", "A.b", ":*"};
+  const unsigned seed = std::random_device{}();
+  INFO("seed " << seed);
+  std::mt19937 random(seed);
+  const auto pick = [&](std::size_t count) { return static_cast<std::size_t>(random() % count); };
+  const auto text = [&] {
+    std::string made;
+    for (std::size_t i = 1 + pick(6); i > 0; --i) made += words[pick(words.size())];
+    return made;
+  };
+  const std::pair<const char*, const char*> asked[] = {{"docker.io", "library/nexus"},
+                                                       {"docker.io", "nexus/a/b"},
+                                                       {"a.b", "x"},
+                                                       {"nexus.b:5000", "x/x"},
+                                                       {"docker.io", "library/a-1"},
+                                                       {"localhost", "b/x"},
+                                                       {"[::1]:5", "x"},
+                                                       {"b.docker.io", "library/x"}};
+  int compiled = 0, renamed_names = 0;
+  for (int i = 0; i < 4000; ++i) {
+    const AliasEntry entry{text(), text()};
+    const auto made = Alias::compile(entry);
+    if (!made) continue;
+    ++compiled;
+    INFO(entry.from << " -> " << entry.to);
+    CHECK(made->covers(*made));
+    for (const auto& [ns, repository] : asked) {
+      const auto name = made->apply(*parse_registry_name(ns), repository);
+      if (!name || !*name) continue;
+      ++renamed_names;
+      CHECK(parse_registry_name((*name)->registry.text).ok());
+      CHECK(check_repository((*name)->repository).ok());
+    }
+  }
+  CHECK(compiled > 0);
+  CHECK(renamed_names > 0);
 }

@@ -324,6 +324,8 @@ TEST_CASE("patterns: a star is one label or component, two are any number, captu
       {"nexus:8082/**", "nexus:8082/t", true, {"t"}},
       {"nexus:*/**", "nexus:8082/t", true, {"8082", "t"}},
       {"[::1]:5000/a", "[::1]:5000/a", true, {}},
+      {"[::1]:*/**", "[::1]:5000/a", true, {"5000", "a"}},
+      {"[::1]:*", "[::1]", false, {}},
       {"docker.io/a:v1", "docker.io/a:v1", true, {}},
       {"docker.io/**:v*", "docker.io/a/b:v1.2", true, {"a/b", "1.2"}},
       {"docker.io/team-*", "docker.io/team-a", true, {"a"}}};
@@ -336,7 +338,8 @@ TEST_CASE("patterns: a star is one label or component, two are any number, captu
     CHECK(pattern->matches(row.subject) == row.matches);
     if (captures && row.matches) CHECK(*captures == row.captures);
   }
-  for (const char* bad : {"", "a b", "***", "a**", "x/**y", "/a", "a/", "a//b", "a(b)", "a\nb"}) {
+  for (const char* bad : {"", "a b", "***", "a**", "x/**y", "/a", "a/", "a//b", "a(b)", "a\nb",
+                          "[::*]:5000/a", "nexus:**/a", "a.io/x.**", "a.io/**.x"}) {
     INFO(bad);
     CHECK_FALSE(Pattern::compile(bad).ok());
   }
