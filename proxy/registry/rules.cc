@@ -375,8 +375,7 @@ Result<TargetPtr> CompiledRules::resolve(std::string_view ns, std::string_view a
   std::string unusable;  // a name that a rewrite made and no registry can have
   if (mirror) add_mirror_endpoints(*mirror, registry, *target, unusable);
   if (!mirror || mirror->default_endpoint) {
-    auto last = endpoint(default_endpoint_of(registry), registry, repository,
-                         named || configs_.contains(registry.text));
+    auto last = endpoint(default_endpoint_of(registry), registry, repository, named);
     last.is_own = true;
     if (!has_endpoint(target->endpoints, last)) target->endpoints.push_back(std::move(last));
   }
