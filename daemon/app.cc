@@ -7,6 +7,7 @@
 
 #include "daemon/settings_table.h"
 #include "daemon/version.h"
+#include "proxy/net/address.h"
 
 namespace layerd::daemon {
 namespace {
@@ -25,6 +26,18 @@ cache::SpaceLimit limit_of(const SizeSetting& setting) {
 
 net::Address address_of(const ListenAddress& address) {
   return {address.host, address.port, address.host.find(':') != std::string::npos};
+}
+
+net::ResolverSettings resolver_settings(const DnsSettings& dns) {
+  net::ResolverSettings settings;
+  for (const auto& [name, addresses] : dns.hosts) {
+    auto& known = settings.hosts[name];
+    for (const auto& text : addresses)
+      if (auto address = net::parse_address(text, 0)) known.push_back(std::move(*address));
+  }
+  for (const auto& [suffix, servers] : dns.zones) settings.zones.push_back({suffix, servers});
+  settings.search = dns.search;
+  return settings;
 }
 
 Error listen_error(const std::string& key, const Error& error) {
@@ -103,7 +116,7 @@ Result<Ok> App::open_store() {
 }
 
 void App::build_upstream() {
-  resolver_ = std::make_unique<net::Resolver>(loop_, net::ResolverSettings{});
+  resolver_ = std::make_unique<net::Resolver>(loop_, resolver_settings(settings_->dns));
   tls_ = std::make_unique<net::TlsContexts>(loop_, *workers_);
   dialer_ = std::make_unique<net::NetDialer>(loop_, *workers_, *resolver_, *tls_);
   http::ClientLimits limits;
@@ -245,9 +258,15 @@ Result<Ok> App::listen_admin(std::vector<systemd::InheritedSocket>& sockets) {
 std::vector<std::string> App::apply(SettingsPtr settings, ConfigState state) {
   if (draining_) return {};  // parts of us are gone already
   const auto restart_needed = changed_but_not_reloadable(*settings_, *settings);
+  const bool names_moved = !(settings_->dns == settings->dns);
   settings_ = std::move(settings);
   config_state_ = std::move(state);
+  if (names_moved) {
+    resolver_->set(resolver_settings(settings_->dns));
+    client_->retire_connections();
+  }
   fetcher_->set_settings(fetcher_settings());
+  fetcher_->give_another_chance();
   client_->set_connections_per_host(settings_->connections_per_registry);
   downloads_->set_stall(settings_->stall_timeout);
   store_->set_limits(limit_of(settings_->cache_max_size), limit_of(settings_->cache_min_free));

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "daemon/config_aliases.h"
+#include "daemon/config_dns.h"
 #include "daemon/config_registries.h"
 #include "daemon/settings_table.h"
 #include "runtime/file.h"
@@ -63,6 +65,7 @@ void read_second_file(const std::string& path, const YamlNode& at, const ReadTex
   const YamlNode root = with_auths_last(parse_yaml(path, *text, loaded.errors));
   ConfigReader reader(path, options.check_files, loaded.warnings, loaded.errors);
   read_registries(root, settings, reader);
+  warn_of_mirrors_behind_aliases(root, settings.rules, reader);
 }
 
 void warn_of_open_file(const std::string& path, const registry::RulesInput& rules,
@@ -86,6 +89,8 @@ LoadedConfig parse_config(std::string path, std::string text, const ReadText& re
   const YamlNode root = with_auths_last(parse_yaml(path, text, loaded.errors));
   ConfigReader reader(path, options.check_files, loaded.warnings, loaded.errors);
   read_map(root, settings_keys(), settings, reader, UnknownKey::is_error, "", later_key_message);
+  warn_of_mirrors_behind_aliases(root, settings.rules, reader);
+  add_dns_names(settings.dns, settings.rules);
   if (!settings.registries_file.empty())
     read_second_file(settings.registries_file, *root.find("registries_file"), read, options, settings,
                      loaded);

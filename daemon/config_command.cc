@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "daemon/config.h"
+#include "daemon/config_aliases.h"
 #include "daemon/last_good.h"
 #include "daemon/settings_table.h"
 
@@ -30,6 +31,7 @@ int config_command(const std::string& path, bool path_given, bool check_only, bo
     fmt::print("{}", print_settings(*loaded.settings));
     return 0;
   }
+  for (const auto& note : fall_backs_of_aliases(loaded.settings->rules)) fmt::print("note: {}\n", note);
   fmt::print("{}: valid{}\n", loaded.sources.config_path.empty() ? "built-in defaults" : path,
              loaded.warnings.empty() ? "" : fmt::format(", {} warnings", loaded.warnings.size()));
   return 0;

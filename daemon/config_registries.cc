@@ -96,6 +96,10 @@ bool is_good_key(const YamlNode& key, std::string_view section, ConfigReader& re
   }
   if (name.find("://") != std::string::npos)
     why = "write host[:port] without https://";
+  else if (name == "**")
+    why = "for every registry write \"*\"";
+  else if (name.find('*') != std::string::npos && name.find('/') != std::string::npos)
+    why = "a registry alone was expected, without a path; for some of its repositories write an alias";
   else if (name.find('*') != std::string::npos) {
     if (auto pattern = registry::Pattern::compile(name); !pattern) why = pattern.error().message;
   } else if (auto good = registry::parse_registry_name(name); !good)

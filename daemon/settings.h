@@ -4,9 +4,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "proxy/registry/pattern.h"
@@ -34,6 +36,15 @@ struct SizeSetting {
   std::string str() const;  // "20%", "20GiB"
 };
 
+// Where names are looked up. Numeric addresses throughout.
+struct DnsSettings {
+  std::map<std::string, std::vector<std::string>> hosts;  // name -> addresses, as in /etc/hosts
+  // Suffix ("" is every name) -> servers with their ports, in the order written.
+  std::vector<std::pair<std::string, std::vector<std::string>>> zones;
+  std::vector<std::string> search;  // empty: that of /etc/resolv.conf
+  bool operator==(const DnsSettings&) const = default;
+};
+
 struct Settings {
   std::string registries_file;
 
@@ -45,8 +56,10 @@ struct Settings {
   SizeSetting cache_max_size{0, 20};
   SizeSetting cache_min_free{0, 16};
 
-  registry::RulesInput rules;         // mirrors, configs, allow
+  registry::RulesInput rules;         // mirrors, configs, aliases, allow, and what dns names
   registry::RulesPtr compiled_rules;  // of `rules`; never null in a loaded configuration
+
+  DnsSettings dns;
 
   Duration tags_fresh_for = std::chrono::seconds(2);
   std::optional<Duration> tags_check_within;               // nothing: auto (design.md §3.1 step 3)

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "daemon/config_aliases.h"
+#include "daemon/config_dns.h"
 #include "daemon/config_registries.h"
 
 namespace layerd::daemon {
@@ -160,18 +162,40 @@ const std::vector<Key<Settings>>& settings_keys() {
          if (auto size = r.value(n, k, parse_size_or_percent)) s.cache_min_free = *size;
        },
        [](const Settings& s) { return s.cache_min_free.str(); }},
-      {"mirrors", "map of registry to mirror", "registry names, patterns of them, or \"*\"", true,
+      {"aliases", "list of {from, to}", "patterns of registry/repository; at most 256", true,
+       "Other names for registries and repositories, applied before everything else: in order, the first "
+       "that "
+       "fits decides alone, and once (what comes out is not looked up again). See names.md.",
+       [](Node n, Name, Settings& s, ConfigReader& r) { read_aliases(n, s.rules, r); },
+       [](const Settings& s) { return show_aliases(s.rules); }},
+      {"mirrors", "map of registry to mirror",
+       "registry names; patterns of them, the longest first; then \"*\"", true,
        "Where registries are asked for (k3s's own schema, below).",
        [](Node n, Name, Settings& s, ConfigReader& r) { read_mirrors(n, s.rules, r); },
        [](const Settings& s) { return show_mirrors(s.rules); }},
       {"configs", "map of host to settings",
-       "host[:port] of an endpoint first, then registry names, then \"*\"", true,
+       "host[:port] of an endpoint first, then registry names, then \"*\"; patterns as in mirrors", true,
        "Credentials and TLS of hosts (k3s's own schema, below).",
        [](Node n, Name, Settings& s, ConfigReader& r) { read_configs(n, s.rules, r); },
        [](const Settings& s) { return show_configs(s.rules); }},
       {"auths", "map of host to credentials", "", true, "k3s's older way to write configs.<host>.auth.",
        [](Node n, Name, Settings& s, ConfigReader& r) { read_auths(n, s.rules, r); },
        [](const Settings&) { return std::string(); }},
+      {"dns.zones", "map of domain to server or list of servers",
+       "addresses, with a port if it is not 53; \".\" is every name", true,
+       "Which DNS servers to ask for the names under a domain, in this order; the longest domain counts. "
+       "Such "
+       "names count as configured, except by \".\".",
+       [](Node n, Name k, Settings& s, ConfigReader& r) { read_dns_zones(n, k, s.dns, r); },
+       [](const Settings& s) { return show_dns_zones(s.dns); }},
+      {"dns.hosts", "map of name to address or list of addresses", "IPv4 or IPv6, without a port", true,
+       "Fixed addresses, before /etc/hosts and DNS. Such names count as configured.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) { read_dns_hosts(n, k, s.dns, r); },
+       [](const Settings& s) { return show_dns_hosts(s.dns); }},
+      {"dns.search", "list of domains", "at most 16", true,
+       "Appended to names in place of the search list of /etc/resolv.conf; [] leaves that one.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) { read_dns_search(n, k, s.dns, r); },
+       [](const Settings& s) { return show_dns_search(s.dns); }},
       {"tags.fresh_for", "duration", "0s to 24h", true,
        "How long a tag is answered without asking whether it moved.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
@@ -251,11 +275,9 @@ const std::vector<Key<Settings>>& settings_keys() {
 }
 
 std::string later_key_message(std::string_view path) {
-  static constexpr std::array<std::pair<const char*, const char*>, 11> kLater{
-      {{"aliases", "short names"},
-       {"credentials", "further sources of credentials"},
+  static constexpr std::array<std::pair<const char*, const char*>, 9> kLater{
+      {{"credentials", "further sources of credentials"},
        {"access", "client credentials and their checks"},
-       {"dns", "zones and hosts of its own"},
        {"proxy", "HTTP proxies"},
        {"peers", "sharing between nodes"},
        {"limits.download", "bandwidth limits"},

@@ -38,6 +38,11 @@ PooledClient::~PooledClient() {
   for (auto& [key, pool] : pools_) pool->close();
 }
 
+void PooledClient::retire_connections() {
+  for (auto& [key, pool] : pools_) pool->close();
+  pools_.clear();  // requests under way hold theirs
+}
+
 std::shared_ptr<HostPool> PooledClient::pool_for(const net::DialRequest& where) {
   auto& pool = pools_[key_of(where)];
   if (!pool) pool = std::make_shared<HostPool>(shared_);

@@ -24,6 +24,8 @@ class PooledClient final : public Client {
 
   // From the next request on; connections there are stay.
   void set_connections_per_host(std::size_t most) { shared_->limits.connections_per_host = most; }
+  // Names may lead elsewhere from now on: idle connections are closed, and those in use after their request.
+  void retire_connections();
   std::size_t idle_connections() const { return shared_->idle_now; }
 
  private:

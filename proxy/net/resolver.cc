@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "proxy/net/address.h"
 #include "proxy/net/resolver_lookup.h"
@@ -34,8 +35,17 @@ bool is_host_name(std::string_view name) {
 }
 
 bool is_under(std::string_view name, std::string_view suffix) {
+  if (suffix.empty()) return true;
   if (name.size() < suffix.size() || name.substr(name.size() - suffix.size()) != suffix) return false;
   return name.size() == suffix.size() || name[name.size() - suffix.size() - 1] == '.';
+}
+
+const DnsZone* zone_in(const std::vector<DnsZone>& zones, std::string_view name) {
+  const DnsZone* best = nullptr;
+  for (const DnsZone& zone : zones) {
+    if (is_under(name, zone.suffix) && (!best || zone.suffix.size() > best->suffix.size())) best = &zone;
+  }
+  return best;
 }
 
 std::string with_port(const std::string& server) {
@@ -50,10 +60,38 @@ Resolver::Resolver(UvLoop& loop, ResolverSettings settings) : loop_(loop), setti
 Resolver::~Resolver() = default;
 
 void Resolver::set(ResolverSettings settings) {
-  settings_ = std::move(settings);
+  LAYERD_ON_LOOP(loop_);
+  const ResolverSettings before = std::exchange(settings_, std::move(settings));
   has_looked_ = false;
   conf_stamp_ = hosts_stamp_ = {};
-  cache_.clear();
+  const auto is_asked_otherwise = [&](const std::string& key) {
+    const std::string name = canonical_name(key);
+    const DnsZone *old = zone_in(before.zones, name), *now = zone_of(name);
+    if (settings_.hosts.contains(name)) return true;
+    if (!old && !now) return before.search != settings_.search || before.resolv_conf != settings_.resolv_conf;
+    return !old || !now || old->servers != now->servers;
+  };
+  std::erase_if(cache_, [&](const auto& entry) { return is_asked_otherwise(entry.first); });
+  std::map<std::string, std::vector<Waiter>> again;
+  for (auto entry = running_.begin(); entry != running_.end();) {
+    if (!is_asked_otherwise(entry->first)) {
+      ++entry;
+      continue;
+    }
+    again.emplace(entry->first, std::move(entry->second->waiting));
+    entry = running_.erase(entry);
+  }
+  // Look-ups under way keep their servers.
+  std::erase_if(servers_, [&](const auto& server) { return !is_named(server.first); });
+  refresh();
+  for (auto& [key, waiting] : again) {
+    if (auto addresses = known(key)) {
+      for (const Waiter& waiter : waiting)
+        loop_.post_detached([waiter, found = *addresses]() mutable { waiter->answer(std::move(found)); });
+    } else {
+      begin(key, std::move(waiting));
+    }
+  }
 }
 
 Ticket Resolver::lookup(const std::string& host, Done<std::vector<Address>> done) {
@@ -77,22 +115,34 @@ Ticket Resolver::lookup(const std::string& host, Done<std::vector<Address>> done
                         {}});
   }
   const bool is_absolute = host.back() == '.';
-  auto candidates = zone_of(key) ? std::vector<std::string>{key} : candidate_names(host, conf_);
   if (is_absolute) key += '.';
   if (auto hit = cached(key)) return answer(std::move(*hit));
-  auto& running = running_[key];
-  if (running) {
-    running->waiting.push_back(waiter);
+  if (const auto running = running_.find(key); running != running_.end()) {
+    running->second->waiting.push_back(waiter);
     return Ticket(waiter);
   }
-  if (running_.size() > kMostRunning) {
-    running_.erase(key);
+  if (running_.size() >= kMostRunning)
     return answer(Error{Errc::overloaded, "too many names are being looked up at once"});
-  }
-  running = std::make_unique<Lookup>(*this, key, std::move(candidates));
-  running->waiting.push_back(waiter);
-  running->start();
+  begin(key, {waiter});
   return Ticket(waiter);
+}
+
+// `key`: canonical, with a dot at its end if the search list is not to be used.
+void Resolver::begin(const std::string& key, std::vector<Waiter> waiting) {
+  auto& running = running_[key];
+  running = std::make_unique<Lookup>(*this, key, candidates_for(key));
+  running->waiting = std::move(waiting);
+  running->start();
+}
+
+// A zone names its names whole; "." only says which servers to ask.
+std::vector<std::string> Resolver::candidates_for(const std::string& host) const {
+  const std::string name = canonical_name(host);
+  if (const DnsZone* zone = zone_of(name); zone && !zone->suffix.empty()) return {name};
+  if (settings_.search.empty()) return candidate_names(host, conf_);
+  ResolvConf conf = conf_;
+  conf.search = settings_.search;
+  return candidate_names(host, conf);
 }
 
 // What needs no DNS.
@@ -133,12 +183,14 @@ void Resolver::refresh() {
   }
 }
 
-const DnsZone* Resolver::zone_of(const std::string& name) const {
-  const DnsZone* best = nullptr;
-  for (const DnsZone& zone : settings_.zones) {
-    if (is_under(name, zone.suffix) && (!best || zone.suffix.size() > best->suffix.size())) best = &zone;
-  }
-  return best;
+const DnsZone* Resolver::zone_of(const std::string& name) const { return zone_in(settings_.zones, name); }
+
+bool Resolver::is_named(const std::string& server) const {
+  const auto has = [&](const std::vector<std::string>& list) {
+    return std::any_of(list.begin(), list.end(), [&](const auto& text) { return with_port(text) == server; });
+  };
+  return has(conf_.servers) || std::any_of(settings_.zones.begin(), settings_.zones.end(),
+                                           [&](const DnsZone& zone) { return has(zone.servers); });
 }
 
 // In the order they are written, those that fell silent lately last.

@@ -2,7 +2,7 @@
 // look-up to finish for others and for the cache; destroying the Resolver answers nobody.
 //
 // In order: numeric addresses, the fixed hosts, /etc/hosts, localhost, then DNS: the zone's servers,
-// or those of /etc/resolv.conf with its search list. A and AAAA are asked at once, each server by a
+// or those of /etc/resolv.conf with its search list or ours. A and AAAA are asked at once, each server by a
 // channel of its own; a silent server is passed over after a second and asked last for a while. Both
 // files are looked at when somebody asks, at most once a second: two stat calls on the loop, and a
 // read of a small file after a change.
@@ -15,27 +15,10 @@
 
 #include "proxy/net/file_stamp.h"
 #include "proxy/net/resolver_channel.h"
-#include "proxy/net/resolver_files.h"
+#include "proxy/net/resolver_settings.h"
 #include "runtime/uv_loop.h"
 
 namespace layerd::net {
-
-struct DnsZone {
-  std::string suffix;                // "cluster.local"
-  std::vector<std::string> servers;  // "10.43.0.10" or with a port
-};
-
-struct ResolverSettings {
-  std::string resolv_conf = "/etc/resolv.conf";
-  std::string hosts_file = "/etc/hosts";
-  HostsTable hosts = {};            // fixed addresses, by canonical_name()
-  std::vector<DnsZone> zones = {};  // the longest suffix counts; names under a zone are never searched for
-  Duration try_timeout =
-      std::chrono::seconds(1);  // of the first try at a server; the second waits twice that
-  Duration next_server = std::chrono::seconds(1);      // silence after which the next server is asked as well
-  Duration look_up_timeout = std::chrono::seconds(8);  // of one look-up in all
-  Duration look_again = std::chrono::seconds(1);       // how often the two files are looked at, at most
-};
 
 class Lookup;
 
@@ -51,6 +34,8 @@ class Resolver {
   // dns_timeout (no server answered), dns_failed (SERVFAIL, REFUSED, nonsense); the sentence names the
   // servers. When no server gives an answer, one that has run out less than an hour ago is used.
   Ticket lookup(const std::string& host, Done<std::vector<Address>> done);
+  // From now on. Cached answers stay for the names that would be asked for as before; look-ups under way
+  // for the others begin again. Not from within a callback of lookup().
   void set(ResolverSettings settings);
 
   std::size_t cached() const { return cache_.size(); }
@@ -68,8 +53,11 @@ class Resolver {
   std::optional<Result<std::vector<Address>>> cached(const std::string& name);
   void refresh();
   const DnsZone* zone_of(const std::string& name) const;
+  std::vector<std::string> candidates_for(const std::string& host) const;
+  void begin(const std::string& key, std::vector<Waiter> waiting);
   std::vector<std::shared_ptr<DnsServer>> servers_for(const std::string& name);
   std::shared_ptr<DnsServer> server(const std::string& name);
+  bool is_named(const std::string& server) const;
   void finished(const std::string& name, Result<std::vector<Address>> result, std::chrono::seconds ttl);
   void keep(const std::string& name, Cached entry);
 

@@ -39,7 +39,9 @@ Lookup::Lookup(Resolver& resolver, std::string name, std::vector<std::string> ca
 void Lookup::start() {
   overall_ = resolver_.loop_.after(resolver_.settings_.look_up_timeout, "DNS look-up", [this] {
     for (Query& query : queries_) {
-      if (!query.is_done) failures_.push_back({servers_.front()->name(), DnsOutcome::timed_out});
+      if (query.is_done) continue;
+      failures_.insert(failures_.end(), query.failures.begin(), query.failures.end());
+      failures_.push_back({servers_.front()->name(), DnsOutcome::timed_out});
     }
     finish_failed();
   });
@@ -77,9 +79,11 @@ void Lookup::on_answer(Query& query, const std::string& server, DnsAnswer answer
     query.answer = std::move(answer);
     return query_done(query);
   }
-  failures_.push_back({server, answer.outcome});
+  query.failures.push_back({server, answer.outcome});
   if (query.asked < servers_.size()) return ask_next(query);
-  if (query.answered == query.asked) query_done(query);
+  if (query.answered < query.asked) return;
+  failures_.insert(failures_.end(), query.failures.begin(), query.failures.end());
+  query_done(query);
 }
 
 void Lookup::query_done(Query& query) {

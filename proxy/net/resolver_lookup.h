@@ -27,6 +27,7 @@ class Lookup {
     DnsType type = DnsType::a;
     std::size_t asked = 0, answered = 0;
     bool is_done = false;
+    std::vector<Failure> failures;  // of servers, as long as no other one has answered
     DnsAnswer answer;  // once done and not `broken`: what a server said
     std::vector<Ticket> questions;
     Ticket next_server;
@@ -47,7 +48,7 @@ class Lookup {
   std::size_t candidate_ = 0;
   std::vector<std::shared_ptr<DnsServer>> servers_;
   std::array<Query, 2> queries_;
-  std::vector<Failure> failures_;
+  std::vector<Failure> failures_;  // of queries that no server answered
   std::string asked_servers_;
   Ticket other_family_;  // a little patience for the family that is still missing
   Ticket overall_;

@@ -57,6 +57,8 @@ struct Endpoint {
   std::string repository;    // after rewrite
   HostSettingsPtr settings;  // never null
   bool configured = false;   // false: only public addresses may be dialled (design.md §3.6)
+  std::string rewrite = {};  // the expression that changed the repository; empty: none did
+  bool is_own = false;       // the registry's own address (its default endpoint)
 };
 
 // A repository with its resolved name and its endpoints in the order to try.
@@ -65,6 +67,8 @@ struct Target {
   std::string registry;    // resolved registry: key of tags, links and rights
   std::string repository;  // resolved repository
   std::vector<Endpoint> endpoints;
+  // How it came to this, for people: the alias that decided, and the key of `mirrors` that counted.
+  std::string alias = {}, mirror = {};
   // "registry/repository", the RepositoryKey of the catalog.
   std::string key() const { return registry + "/" + repository; }
 };

@@ -65,27 +65,27 @@ std::string expression_of(std::string_view text) {
   std::string out;
   const auto slash = text.find('/');
   const auto registry = text.substr(0, slash);
-  if (registry.starts_with('[')) {
-    out += RE2::QuoteMeta(std::string(registry));
-  } else {
-    const auto colon = registry.find(':');
+  const bool is_address = registry.starts_with('[');
+  const auto colon = registry.find(':', is_address ? std::min(registry.find(']'), registry.size()) : 0);
+  if (is_address)
+    out += RE2::QuoteMeta(std::string(registry.substr(0, colon)));
+  else
     add_parts(out, registry.substr(0, colon), '.', "[^./:]");
-    if (colon != std::string_view::npos) {
-      out += ":";
-      for (char c : registry.substr(colon + 1))
-        out += c == '*' ? std::string("([0-9]+)") : RE2::QuoteMeta(std::string(1, c));
-    }
+  if (colon != std::string_view::npos) {
+    out += ":";
+    for (char c : registry.substr(colon + 1))
+      out += c == '*' ? std::string("([0-9]+)") : RE2::QuoteMeta(std::string(1, c));
   }
   if (slash == std::string_view::npos) return out;
   auto path = text.substr(slash + 1);
-  const auto colon = path.find(':');
+  const auto tag = path.find(':');
   std::string rest;
   // "docker.io/**": the slash goes with the wildcard, so that the registry alone matches too.
-  add_parts(rest, "/" + std::string(path.substr(0, colon)), '/', "[^/:]");
+  add_parts(rest, "/" + std::string(path.substr(0, tag)), '/', "[^/:]");
   out += rest;
-  if (colon == std::string_view::npos) return out;
+  if (tag == std::string_view::npos) return out;
   out += ":";
-  add_parts(out, path.substr(colon + 1), '/', "[^/]");
+  add_parts(out, path.substr(tag + 1), '/', "[^/]");
   return out;
 }
 
@@ -113,11 +113,18 @@ Result<Pattern> Pattern::compile(std::string_view text) {
   if (static_cast<std::size_t>(std::count(text.begin(), text.end(), '*')) > kMostStars)
     return bad("has more than 16 stars");
   for (std::size_t at = text.find("**"); at != std::string_view::npos; at = text.find("**", at + 2)) {
-    const auto edge = [&](std::size_t i) { return text[i] == '.' || text[i] == '/' || text[i] == ':'; };
+    // A dot separates labels, and is an ordinary character in a path.
+    const auto edge = [&](std::size_t i) {
+      return text[i] == '/' || text[i] == ':' || (text[i] == '.' && i < text.find('/'));
+    };
     if ((at > 0 && !edge(at - 1)) || (at + 2 < text.size() && !edge(at + 2)))
       return bad("has ** beside other characters: it stands for whole labels or components");
   }
+  if (text.front() == '[' && text.substr(0, text.find(']')).find('*') != std::string_view::npos)
+    return bad("has a wildcard inside an address");
   const auto slash = text.find('/');
+  if (const auto port = text.substr(0, slash).find(":**"); port != std::string_view::npos)
+    return bad("has ** as a port: write * for any port");
   std::string folded = lower_case(text.substr(0, slash));
   if (slash != std::string_view::npos) folded += text.substr(slash);
   auto program = std::make_shared<const Program>(expression_of(folded));

@@ -138,11 +138,12 @@ Result<Rewrites> Rewrites::compile(const std::vector<std::pair<std::string, std:
   return compiled;
 }
 
-std::string Rewrites::apply(std::string_view repository) const {
+std::string Rewrites::apply(std::string_view repository, std::string* by) const {
   for (const auto& rule : rules_) {
     std::string changed = rule->replace_all(repository);
     if (changed == repository) continue;
     if (changed.size() > kMostBytes) changed.resize(kMostBytes);
+    if (by) *by = rule->re.pattern();
     return changed;
   }
   return std::string(repository);

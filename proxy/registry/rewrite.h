@@ -19,7 +19,8 @@ class Rewrites {
   static Result<Rewrites> compile(const std::vector<std::pair<std::string, std::string>>& rules);
 
   // The repository after the first rule that changes it; unchanged if none does. At most 1 KiB long.
-  std::string apply(std::string_view repository) const;
+  // `by`, if it is given, becomes the expression of that rule.
+  std::string apply(std::string_view repository, std::string* by = nullptr) const;
   bool empty() const { return rules_.empty(); }
 
  private:

@@ -1,4 +1,4 @@
-// The implementation of Rules: mirrors and configs of the configuration, compiled. Immutable, any
+// The implementation of Rules: aliases, mirrors and configs of the configuration, compiled. Immutable, any
 // thread. Lookups are maps for exact names and short lists for patterns.
 #include "proxy/registry/rules.h"
 
@@ -23,6 +23,8 @@ struct Mirror {
   std::vector<Url> endpoints;
   Rewrites rewrites;
   bool default_endpoint = true;
+  // Nothing in it: k3s drops such an entry, and "*" serves the registry.
+  bool is_empty() const { return endpoints.empty() && default_endpoint; }
 };
 
 // A key of `mirrors` or `configs` that holds a wildcard ("*.example.com"), most particular first.
@@ -45,6 +47,17 @@ std::string bracketed(std::string_view host) {
   return host.find(':') == std::string_view::npos ? std::string(host) : "[" + std::string(host) + "]";
 }
 
+bool is_under(std::string_view host, std::string_view zone) {
+  if (!host.ends_with(zone)) return false;
+  return host.size() == zone.size() || host[host.size() - zone.size() - 1] == '.';
+}
+
+bool says_something(const HostSettings& settings) {
+  return !settings.ca_file.empty() || !settings.cert_file.empty() || !settings.key_file.empty() ||
+         !settings.server_name.empty() || settings.insecure_skip_verify || !settings.credentials.empty() ||
+         !settings.password_file.empty();
+}
+
 bool is_default_port(std::uint16_t port) { return port == 443 || port == 80; }
 
 std::string hub_name(std::string name) {
@@ -63,12 +76,17 @@ class CompiledRules final : public Rules {
   Result<Ok> add_mirrors(std::map<std::string, MirrorEntry> mirrors);
   Result<Ok> add_configs(std::map<std::string, HostSettingsPtr> configs);
   Result<Ok> add_allow(const std::vector<std::string>& allow);
+  Result<Ok> add_aliases(const std::vector<AliasEntry>& aliases);
 
+  Result<Alias::Name> name_of(std::string_view ns, std::string_view repository) const;
+  const Mirror* own_mirror_of(const RegistryName& registry) const;
   const Mirror* mirror_of(const RegistryName& registry, bool& named) const;
   HostSettingsPtr named_settings(std::string_view host, std::uint16_t port) const;
   HostSettingsPtr settings_of(const Url& base, const RegistryName& registry, bool configured) const;
   Endpoint endpoint(const Url& base, const RegistryName& registry, std::string repository, bool named) const;
   bool is_allowed(const std::string& registry, std::string_view repository) const;
+  void add_mirror_endpoints(const Mirror& mirror, const RegistryName& registry, Target& target,
+                            std::string& unusable) const;
 
   std::map<std::string, Mirror> mirrors_;
   PatternList<Mirror> mirror_patterns_;
@@ -83,6 +101,10 @@ class CompiledRules final : public Rules {
   std::vector<Pattern> allow_;
   bool allow_everything_ = false;
   std::set<std::string> endpoint_hosts_;  // "host:port" of every endpoint of mirrors
+
+  std::vector<Alias> aliases_;
+  std::set<std::string, std::less<>> dns_hosts_;
+  std::vector<std::string> dns_zones_;
 };
 
 Error in_mirror(std::string_view name, Error error) {
@@ -146,26 +168,67 @@ Result<Ok> CompiledRules::add_allow(const std::vector<std::string>& allow) {
   return Ok{};
 }
 
+Result<Ok> CompiledRules::add_aliases(const std::vector<AliasEntry>& aliases) {
+  if (aliases.size() > kMostAliases)
+    return Error{Errc::config,
+                 fmt::format("aliases: {} rules, at most {} are possible", aliases.size(), kMostAliases),
+                 0,
+                 0,
+                 "alias_invalid",
+                 {}};
+  for (const AliasEntry& entry : aliases) {
+    auto alias = Alias::compile(entry);
+    if (!alias) return Error{Errc::config, "aliases: " + alias.error().message, 0, 0, "alias_invalid", {}};
+    aliases_.push_back(std::move(*alias));
+  }
+  return Ok{};
+}
+
 Result<std::shared_ptr<const Rules>> CompiledRules::make(RulesInput input) {
   auto rules = std::make_shared<CompiledRules>();
+  if (auto added = rules->add_aliases(input.aliases); !added) return std::move(added).error();
+  rules->dns_hosts_.insert(input.dns_hosts.begin(), input.dns_hosts.end());
+  rules->dns_zones_ = std::move(input.dns_zones);
   if (auto added = rules->add_mirrors(std::move(input.mirrors)); !added) return std::move(added).error();
   if (auto added = rules->add_configs(std::move(input.configs)); !added) return std::move(added).error();
   if (auto added = rules->add_allow(input.allow); !added) return std::move(added).error();
   return std::shared_ptr<const Rules>(std::move(rules));
 }
 
-// `named`: a key other than "*" stands for this registry.
-const Mirror* CompiledRules::mirror_of(const RegistryName& registry, bool& named) const {
-  named = true;
+// What the client asked for, with the first alias that fits applied to it once.
+Result<Alias::Name> CompiledRules::name_of(std::string_view ns, std::string_view repository) const {
+  auto registry = parse_registry_name(ns);
+  if (!registry) return std::move(registry).error();
+  if (auto good = check_repository(repository); !good) return std::move(good).error();
+  for (const Alias& alias : aliases_)
+    if (auto name = alias.apply(*registry, repository)) return std::move(*name);
+  return Alias::Name{std::move(*registry), std::string(repository), {}};
+}
+
+const Mirror* CompiledRules::own_mirror_of(const RegistryName& registry) const {
   if (const auto found = mirrors_.find(registry.text); found != mirrors_.end()) return &found->second;
   // "reg.example.com" and "reg.example.com:443" are one registry.
   const std::string other = registry.port == 443 ? bracketed(registry.host) : registry.text + ":443";
-  if (!registry.port || registry.port == 443)
-    if (const auto found = mirrors_.find(other); found != mirrors_.end()) return &found->second;
-  for (const auto& [pattern, mirror] : mirror_patterns_)
-    if (pattern.matches(registry.text)) return &mirror;
-  named = false;
-  return any_mirror_ ? &*any_mirror_ : nullptr;
+  if (registry.port && registry.port != 443) return nullptr;
+  const auto found = mirrors_.find(other);
+  return found == mirrors_.end() ? nullptr : &found->second;
+}
+
+// `named`: a key other than "*" stands for this registry.
+const Mirror* CompiledRules::mirror_of(const RegistryName& registry, bool& named) const {
+  const Mirror* own = own_mirror_of(registry);
+  named = own != nullptr;
+  if (own && !own->is_empty()) return own;
+  const std::string plain = registry.port == 443 ? bracketed(registry.host) : registry.text;
+  for (const auto& [pattern, mirror] : mirror_patterns_) {
+    if (!pattern.matches(registry.text) && !pattern.matches(plain)) continue;
+    named = true;
+    return &mirror;
+  }
+  // As in k3s, where such a registry has a hosts.toml of its own and `_default` is not read for it.
+  const auto settings = named_settings(registry.host, registry.port.value_or(443));
+  if (settings && says_something(*settings)) return own;
+  return any_mirror_ ? &*any_mirror_ : own;
 }
 
 // What configs says of a host under its own name; null if it names it nowhere but in "*".
@@ -208,8 +271,15 @@ bool CompiledRules::is_configured(std::string_view host, std::uint16_t port) con
       return !pattern.is_everything() && pattern.matches(text);
     };
     return mirrors_.contains(text) || std::any_of(mirror_patterns_.begin(), mirror_patterns_.end(), fits) ||
-           std::any_of(allow_.begin(), allow_.end(), allows);
+           std::any_of(allow_.begin(), allow_.end(), allows) ||
+           std::any_of(aliases_.begin(), aliases_.end(),
+                       [&](const Alias& alias) { return alias.leads_to(text); });
   };
+  const auto is_in = [&](const std::string& zone) {
+    return !zone.empty() && is_under(lower_case(host), zone);
+  };
+  if (dns_hosts_.contains(lower_case(host)) || std::any_of(dns_zones_.begin(), dns_zones_.end(), is_in))
+    return true;
   if (has(full)) return true;
   return is_default_port(port) && (has(name) || has(hub_name(name)));
 }
@@ -239,62 +309,78 @@ bool has_endpoint(const std::vector<Endpoint>& endpoints, const Endpoint& wanted
   });
 }
 
-Result<TargetPtr> CompiledRules::resolve(std::string_view ns, std::string_view repository) const {
-  auto registry = parse_registry_name(ns);
-  if (!registry) return std::move(registry).error();
-  if (auto good = check_repository(repository); !good) return std::move(good).error();
-  if (!is_allowed(registry->text, repository))
+void CompiledRules::add_mirror_endpoints(const Mirror& mirror, const RegistryName& registry, Target& target,
+                                         std::string& unusable) const {
+  const Url own = default_endpoint_of(registry);
+  for (std::size_t i = 0; i < mirror.endpoints.size(); ++i) {
+    const Url& base = mirror.endpoints[i];
+    // As k3s does: the registry's own address written last is the default endpoint, not rewritten. An
+    // entry of "*" has no address of its own there.
+    const bool is_last = i + 1 == mirror.endpoints.size() && mirror.name != "*";
+    if (is_last && mirror.default_endpoint && base.same_origin(own) && base.path == own.path) break;
+    std::string rewrite;
+    std::string rewritten = mirror.rewrites.apply(target.repository, &rewrite);
+    if (!check_repository(rewritten)) {
+      unusable = std::move(rewritten);
+      continue;
+    }
+    // An endpoint of "*" is the operator's word; so is one of the registry's own entry.
+    auto next = endpoint(base, registry, std::move(rewritten), true);
+    next.rewrite = std::move(rewrite);
+    if (!has_endpoint(target.endpoints, next)) target.endpoints.push_back(std::move(next));
+  }
+}
+
+Error no_endpoint(const Mirror& mirror, const RegistryName& registry, std::string_view repository,
+                  bool was_rewritten) {
+  if (was_rewritten)
+    return {Errc::config,
+            fmt::format("mirrors.\"{}\": the rewrite turns {} into a name no registry can have", mirror.name,
+                        repository),
+            0,
+            0,
+            "rewrite_result_invalid",
+            {}};
+  return {Errc::refused_by_policy,
+          fmt::format("mirrors.\"{}\" has no endpoint and default_endpoint is false: {} cannot be asked",
+                      mirror.name, registry.text),
+          0,
+          0,
+          "no_endpoint",
+          {}};
+}
+
+Result<TargetPtr> CompiledRules::resolve(std::string_view ns, std::string_view asked) const {
+  auto name = name_of(ns, asked);
+  if (!name) return std::move(name).error();
+  const RegistryName& registry = name->registry;
+  const std::string& repository = name->repository;
+  if (!is_allowed(registry.text, repository))
     return Error{
         Errc::refused_by_policy,
-        fmt::format("{}/{} is not allowed: no pattern of `allow` matches it", registry->text, repository),
+        fmt::format("{}/{} is not allowed: no pattern of `allow` matches it", registry.text, repository),
         0,
         0,
         "not_allowed",
         {}};
   auto target = std::make_shared<Target>();
   target->ns = std::string(ns);
-  target->registry = registry->text;
-  target->repository = std::string(repository);
+  target->registry = registry.text;
+  target->repository = repository;
+  target->alias = name->alias;
 
   bool named = false;
-  const Mirror* mirror = mirror_of(*registry, named);
-  const Url own = default_endpoint_of(*registry);
-  const bool wants_own = !mirror || mirror->default_endpoint;
+  const Mirror* mirror = mirror_of(registry, named);
+  if (mirror) target->mirror = mirror->name;
   std::string unusable;  // a name that a rewrite made and no registry can have
-  for (std::size_t i = 0; mirror && i < mirror->endpoints.size(); ++i) {
-    const Url& base = mirror->endpoints[i];
-    // As k3s does: the registry's own address written last is the default endpoint, not rewritten.
-    if (wants_own && i + 1 == mirror->endpoints.size() && base.same_origin(own) && base.path == own.path)
-      break;
-    std::string rewritten = mirror->rewrites.apply(repository);
-    if (!check_repository(rewritten)) {
-      unusable = std::move(rewritten);
-      continue;
-    }
-    // An endpoint of "*" is the operator's word; so is one of the registry's own entry.
-    auto next = endpoint(base, *registry, std::move(rewritten), true);
-    if (!has_endpoint(target->endpoints, next)) target->endpoints.push_back(std::move(next));
-  }
-  if (wants_own) {
-    auto last = endpoint(own, *registry, std::string(repository), named);
+  if (mirror) add_mirror_endpoints(*mirror, registry, *target, unusable);
+  if (!mirror || mirror->default_endpoint) {
+    auto last = endpoint(default_endpoint_of(registry), registry, repository, named);
+    last.is_own = true;
     if (!has_endpoint(target->endpoints, last)) target->endpoints.push_back(std::move(last));
   }
   if (!target->endpoints.empty()) return TargetPtr(std::move(target));
-  if (!unusable.empty())
-    return Error{Errc::config,
-                 fmt::format("mirrors.\"{}\": the rewrite turns {} into a name no registry can have",
-                             mirror->name, repository),
-                 0,
-                 0,
-                 "rewrite_result_invalid",
-                 {}};
-  return Error{Errc::refused_by_policy,
-               fmt::format("mirrors.\"{}\" has no endpoint and default_endpoint is false: {} cannot be asked",
-                           mirror->name, registry->text),
-               0,
-               0,
-               "no_endpoint",
-               {}};
+  return no_endpoint(*mirror, registry, repository, !unusable.empty());
 }
 
 }  // namespace

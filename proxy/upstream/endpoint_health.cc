@@ -113,6 +113,14 @@ Error EndpointHealth::last_failure(const std::string& endpoint) const {
   return found->second.last_error;
 }
 
+void EndpointHealth::give_another_chance() {
+  for (auto& [name, entry] : entries_) {
+    if (!is_tripped(entry)) continue;
+    entry.failures = settings_.breaker_failures - 1;
+    entry.open_until = {};
+  }
+}
+
 EndpointHealth::Attempt EndpointHealth::begin(const std::string& endpoint) {
   LAYERD_ON_LOOP(loop_);
   make_room();

@@ -64,6 +64,9 @@ class EndpointHealth {
   // What opened its breaker.
   Error last_failure(const std::string& endpoint) const;
   Attempt begin(const std::string& endpoint);
+  // What made endpoints fail may be mended (a changed configuration): open breakers let the next request
+  // through; its failure opens them again.
+  void give_another_chance();
   std::vector<EndpointReport> report() const;
 
  private:

@@ -22,6 +22,8 @@ class RegistryFetcher final : public Fetcher {
 
   // From the next request on; those under way see the new time-outs from their next step on.
   void set_settings(FetcherSettings settings) { settings_ = std::move(settings); }
+  // Breakers that are open let the next request through.
+  void give_another_chance() { health_.give_another_chance(); }
   // For `layerd status`: every endpoint asked lately, by name.
   std::vector<EndpointReport> health() const { return health_.report(); }
 

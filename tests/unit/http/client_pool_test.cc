@@ -48,6 +48,24 @@ TEST_CASE("connections are shared only where host, port, TLS settings and policy
   CHECK(dials([](auto& r) { r.where.host = "REGISTRY.test"; }) == 0);
 }
 
+TEST_CASE("retired connections are not used again, and requests under way go on") {
+  ClientFixture f;
+  Asking first, second, third;
+  f.start(first);
+  f.answer(kHello);
+  CHECK(f.client->idle_connections() == 1);
+  f.client->retire_connections();
+  CHECK(f.client->idle_connections() == 0);
+  f.start(second);
+  CHECK(f.dialer.dialled == 2);
+  f.client->retire_connections();
+  f.answer(kHello);
+  CHECK(second.body == "hello");
+  CHECK(f.client->idle_connections() == 0);
+  f.start(third);
+  CHECK(f.dialer.dialled == 3);
+}
+
 TEST_CASE("a fresh connection is not kept, nor one the upstream means to close") {
   ClientFixture f;
   Asking fresh, closing, old;

@@ -190,6 +190,81 @@ TEST_CASE("names under a zone are asked at the zone's servers") {
   CHECK(names.dns.asked("svc.cluster.local") == 0);
 }
 
+TEST_CASE("a zone has several servers, IPv6 addresses and answers over TCP") {
+  FakeDns refusing, cluster;
+  for (const char* name : {"a.cluster.local", "big.cluster.local", "absent.cluster.local"})
+    refusing.set(name, {{}, 5});
+  cluster.set("a.cluster.local", {{"fd00::7"}});
+  cluster.set("big.cluster.local", {{"10.43.0.7", "fd00::8"}, 0, 60, false, true});
+  Names names;
+  names.settings.zones = {{"cluster.local", {"127.0.0.1:1", refusing.address(), cluster.address()}}};
+  CHECK(names.hosts_of("a.cluster.local") == "fd00::7");
+  CHECK(names.hosts_of("big.cluster.local") == "fd00::8 10.43.0.7");
+  // What the zone's servers say of a name is the last word.
+  names.dns.set("absent.cluster.local", {{"10.1.1.1"}});
+  CHECK(names.hosts_of("absent.cluster.local") == "dns_not_found");
+  CHECK(names.dns.asked("absent.cluster.local") == 0);
+  // A server that failed before does not make a doubt of the answer: it is kept for a moment.
+  const int asked = cluster.asked("absent.cluster.local");
+  CHECK(names.hosts_of("absent.cluster.local") == "dns_not_found");
+  CHECK(cluster.asked("absent.cluster.local") == asked);
+}
+
+TEST_CASE("the zone of every name asks other servers and leaves the search list") {
+  FakeDns own, cluster;
+  own.set("r.test", {{"10.1.1.1"}});
+  own.set("nexus.two.test", {{"10.2.2.2"}});
+  cluster.set("a.cluster.local", {{"10.43.0.7"}});
+  Names names;
+  write_text(names.dir / "resolv.conf", "search two.test\nnameserver " + names.dns.address() + "\n");
+  names.settings.zones = {{"", {own.address()}}, {"cluster.local", {cluster.address()}}};
+  CHECK(names.hosts_of("r.test") == "10.1.1.1");
+  CHECK(names.hosts_of("nexus") == "10.2.2.2");
+  CHECK(names.hosts_of("a.cluster.local") == "10.43.0.7");
+  CHECK(names.dns.asked("r.test") == 0);
+}
+
+TEST_CASE("a search list of our own replaces that of the file and leads into zones") {
+  FakeDns cluster;
+  cluster.set("nexus.platform.svc.cluster.local", {{"10.43.0.9"}});
+  Names names;
+  write_text(names.dir / "resolv.conf", "search one.test\nnameserver " + names.dns.address() + "\n");
+  names.settings.zones = {{"cluster.local", {cluster.address()}}};
+  names.settings.search = {"platform.svc.cluster.local"};
+  CHECK(names.hosts_of("nexus") == "10.43.0.9");
+  CHECK(names.dns.asked("nexus.one.test") == 0);
+  CHECK(names.hosts_of("nexus.") == "dns_not_found");
+}
+
+TEST_CASE("new settings count at once, for look-ups under way as well, and keep what they do not touch") {
+  FakeDns old_zone, new_zone;
+  old_zone.set("a.cluster.local", {{"10.43.0.1"}});
+  old_zone.set("waiting.cluster.local", {.is_silent = true});
+  old_zone.set("fixed.cluster.local", {.is_silent = true});
+  for (const char* name : {"a.cluster.local", "waiting.cluster.local"}) new_zone.set(name, {{"10.43.0.2"}});
+  Names names;
+  names.dns.set("r.test", {{"10.1.2.3"}});
+  names.settings.zones = {{"cluster.local", {old_zone.address()}}};
+  CHECK(names.hosts_of("a.cluster.local") == "10.43.0.1");
+  CHECK(names.hosts_of("r.test") == "10.1.2.3");
+  std::string waiting, fixed;
+  const auto first_of = [](std::string& out) {
+    return
+        [&out](Result<std::vector<Address>> got) { out = got ? got->front().host : got.error().diagnosis; };
+  };
+  Ticket one = names.resolver->lookup("waiting.cluster.local", first_of(waiting));
+  Ticket two = names.resolver->lookup("fixed.cluster.local", first_of(fixed));
+  names.settings.zones = {{"cluster.local", {new_zone.address()}}};
+  names.settings.hosts["fixed.cluster.local"] = {{"10.8.8.8", 0, false}};
+  names.resolver->set(names.settings);
+  REQUIRE(names.until([&] { return !waiting.empty() && !fixed.empty(); }));
+  CHECK(waiting == "10.43.0.2");
+  CHECK(fixed == "10.8.8.8");
+  CHECK(names.hosts_of("a.cluster.local") == "10.43.0.2");
+  CHECK(names.hosts_of("r.test") == "10.1.2.3");
+  CHECK(names.dns.asked("r.test") == 2);  // the answer from before was kept
+}
+
 TEST_CASE("changed files are read again") {
   Names names;
   names.settings.look_again = 0s;

@@ -139,6 +139,101 @@ TEST_CASE("what the configuration names is configured and nothing else") {
   CHECK_FALSE(made->is_configured("localhost", 22));
 }
 
+TEST_CASE("as in k3s, the star entry serves neither who has an entry nor who has settings of its own") {
+  // k3s: such a registry has a hosts.toml of its own, so that containerd does not read _default's.
+  const auto made =
+      rules({{"*", mirror({"https://any"})}, {"own.io", mirror({"https://own"})}, {"empty.io", mirror({})}},
+            {{"login.io", user("x")}, {"bare.io", nullptr}, {"reg.io:5000", user("y")}});
+  CHECK(plan(made, "own.io", "a") == "https://own/v2 a, https://own.io/v2 a");
+  CHECK(plan(made, "login.io", "a") == "https://login.io/v2 a");
+  CHECK(plan(made, "reg.io:5000", "a") == "https://reg.io:5000/v2 a");
+  CHECK(plan(made, "reg.io", "a") == "https://any/v2 a, https://reg.io/v2 a");
+  // Entries with nothing in them are dropped there, and so they change nothing here.
+  CHECK(plan(made, "empty.io", "a") == "https://any/v2 a, https://empty.io/v2 a");
+  CHECK(plan(made, "bare.io", "a") == "https://any/v2 a, https://bare.io/v2 a");
+  CHECK((*made->resolve("empty.io", "a"))->endpoints[1].configured);
+}
+
+TEST_CASE("the own address ends the list unrewritten, except behind the star") {
+  const std::vector<std::pair<std::string, std::string>> to_x = {{"^", "x/"}};
+  CHECK(plan(rules({{"ghcr.io", mirror({"https://ghcr.io", "https://m"}, true, to_x)}}), "ghcr.io", "a") ==
+        "https://ghcr.io/v2 x/a, https://m/v2 x/a, https://ghcr.io/v2 a");
+  CHECK(plan(rules({{"*", mirror({"https://ghcr.io"}, true, to_x)}}), "ghcr.io", "a") ==
+        "https://ghcr.io/v2 x/a, https://ghcr.io/v2 a");
+  CHECK(plan(rules({{"ghcr.io", mirror({"https://ghcr.io"}, false, to_x)}}), "ghcr.io", "a") ==
+        "https://ghcr.io/v2 x/a");
+}
+
+TEST_CASE("endpoints are read as k3s reads them: scheme, port, path, Docker Hub") {
+  const std::pair<const char*, const char*> table[] = {
+      {"https://m", "https://m/v2"},
+      {"https://m/", "https://m/v2"},
+      {"https://m/v2/", "https://m/v2"},
+      {"m:5000", "https://m:5000/v2"},
+      {"localhost:5000", "http://localhost:5000/v2"},
+      {"localhost", "https://localhost/v2"},
+      {"localhost:443", "https://localhost/v2"},
+      {"127.0.0.1:5000", "http://127.0.0.1:5000/v2"},
+      {"[::1]:5000", "http://[::1]:5000/v2"},
+      {"10.0.0.1:5000", "https://10.0.0.1:5000/v2"},
+      {"docker.io", "https://registry-1.docker.io/v2"},
+      {"http://m:5050/docker.io", "http://m:5050/docker.io"},
+      {"https://harbor.corp/v2/proxy", "https://harbor.corp/v2/proxy"}};
+  for (const auto& [text, read] : table) {
+    INFO(text);
+    const auto url = parse_endpoint(text);
+    REQUIRE(url);
+    CHECK(url->str() == read);
+  }
+}
+
+TEST_CASE("pattern keys: the exact name, then the longest pattern, then the star") {
+  const auto made = rules({{"*", mirror({"https://any"}, false)},
+                           {"**.example.com", mirror({"https://deep"}, false)},
+                           {"*.example.com", mirror({"https://wild"}, false)},
+                           {"*.eu.example.com", mirror({"https://eu"}, false)},
+                           {"*.example.com:5000", mirror({"https://port"}, false)},
+                           {"a.example.com", mirror({"https://a"}, false)}},
+                          {{"**.example.com", user("deep")}, {"*.eu.example.com", user("eu")}});
+  CHECK(plan(made, "a.example.com", "x") == "https://a/v2 x");
+  CHECK(plan(made, "a.example.com:443", "x") == "https://a/v2 x");
+  CHECK(plan(made, "b.eu.example.com", "x") == "https://eu/v2 x");
+  CHECK(plan(made, "b.eu.example.com:443", "x") == "https://eu/v2 x");
+  CHECK(plan(made, "b.us.example.com", "x") == "https://deep/v2 x");
+  CHECK(plan(made, "example.com", "x") == "https://deep/v2 x");
+  // Of "**.example.com" and "*.example.com" the first is the longer one.
+  CHECK(plan(made, "b.example.com", "x") == "https://deep/v2 x");
+  CHECK(plan(made, "b.example.com:5000", "x") == "https://port/v2 x");
+  CHECK(plan(made, "b.example.com:6000", "x") == "https://any/v2 x");
+  CHECK(made->settings_for("b.eu.example.com", 443)->credentials.username == "eu");
+  CHECK(made->settings_for("example.com", 443)->credentials.username == "deep");
+  CHECK(made->settings_for("b.eu.example.com", 5000)->credentials.empty());
+}
+
+TEST_CASE("names that dns knows and what aliases lead to are configured") {
+  RulesInput input;
+  input.aliases = {{"docker.io/nexus/**", "docker.nexus.local/**"},
+                   {"hub.local", "nexus.corp:5000/hub"},
+                   {"*.short/**", "*.long.corp/**"},
+                   {"**/all/**", "**/every/**"}};
+  input.dns_hosts = {"fixed.test"};
+  input.dns_zones = {"cluster.local", ""};
+  const auto made = *Rules::make(std::move(input));
+  CHECK(made->is_configured("docker.nexus.local", 443));
+  CHECK(made->is_configured("nexus.corp", 5000));
+  CHECK_FALSE(made->is_configured("nexus.corp", 443));
+  CHECK(made->is_configured("a.long.corp", 443));
+  CHECK_FALSE(made->is_configured("a.short", 443));
+  CHECK(made->is_configured("fixed.test", 30002));
+  CHECK(made->is_configured("Nexus.platform.svc.Cluster.local", 5000));
+  CHECK(made->is_configured("cluster.local", 443));
+  CHECK_FALSE(made->is_configured("evilcluster.local", 443));
+  CHECK_FALSE(made->is_configured("docker.io", 443));
+  CHECK_FALSE(made->is_configured("10.0.0.1", 443));
+  CHECK((*made->resolve("docker.io", "nexus/a"))->endpoints[0].configured);
+  CHECK_FALSE((*made->resolve("ghcr.io", "all/a"))->endpoints[0].configured);
+}
+
 TEST_CASE("allow decides which registries may be asked at all") {
   const auto made = rules({}, {}, {"docker.io/library/**", "*.example.com"});
   CHECK(plan(made, "docker.io", "library/a") == "https://registry-1.docker.io/v2 library/a");
@@ -229,6 +324,8 @@ TEST_CASE("patterns: a star is one label or component, two are any number, captu
       {"nexus:8082/**", "nexus:8082/t", true, {"t"}},
       {"nexus:*/**", "nexus:8082/t", true, {"8082", "t"}},
       {"[::1]:5000/a", "[::1]:5000/a", true, {}},
+      {"[::1]:*/**", "[::1]:5000/a", true, {"5000", "a"}},
+      {"[::1]:*", "[::1]", false, {}},
       {"docker.io/a:v1", "docker.io/a:v1", true, {}},
       {"docker.io/**:v*", "docker.io/a/b:v1.2", true, {"a/b", "1.2"}},
       {"docker.io/team-*", "docker.io/team-a", true, {"a"}}};
@@ -241,7 +338,8 @@ TEST_CASE("patterns: a star is one label or component, two are any number, captu
     CHECK(pattern->matches(row.subject) == row.matches);
     if (captures && row.matches) CHECK(*captures == row.captures);
   }
-  for (const char* bad : {"", "a b", "***", "a**", "x/**y", "/a", "a/", "a//b", "a(b)", "a\nb"}) {
+  for (const char* bad : {"", "a b", "***", "a**", "x/**y", "/a", "a/", "a//b", "a(b)", "a\nb",
+                          "[::*]:5000/a", "nexus:**/a", "a.io/x.**", "a.io/**.x"}) {
     INFO(bad);
     CHECK_FALSE(Pattern::compile(bad).ok());
   }

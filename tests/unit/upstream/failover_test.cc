@@ -301,3 +301,18 @@ TEST_CASE("a spare request is tried once and gives way") {
   CHECK(up.loop.now() - began <= 50ms);
   CHECK(up.client.count(kOnly) == 1);
 }
+
+TEST_CASE("another chance lets the next request through to an endpoint that is left alone") {
+  TwoEndpoints up;
+  up.client.reply(kOne, down());
+  up.client.reply(kTwo, ok());
+  for (int i = 0; i < 4; ++i) REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(up.client.count(kOne) == 3);
+  up.fetcher->give_another_chance();
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(up.client.count(kOne) == 4);
+  // It failed again: left alone again at once.
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(up.client.count(kOne) == 4);
+  CHECK(up.fetcher->health()[0].state == upstream::EndpointState::open);
+}
