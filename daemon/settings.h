@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "proxy/registry/credential_rules.h"
 #include "proxy/registry/pattern.h"
 #include "proxy/registry/rules.h"
 #include "runtime/bytes.h"
@@ -47,6 +48,8 @@ struct Settings {
 
   registry::RulesInput rules;         // mirrors, configs, allow
   registry::RulesPtr compiled_rules;  // of `rules`; never null in a loaded configuration
+
+  registry::CredentialRules credentials;  // where else credentials come from
 
   Duration tags_fresh_for = std::chrono::seconds(2);
   std::optional<Duration> tags_check_within;               // nothing: auto (design.md §3.1 step 3)

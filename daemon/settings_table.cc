@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "daemon/config_credentials.h"
 #include "daemon/config_registries.h"
 
 namespace layerd::daemon {
@@ -171,6 +172,15 @@ const std::vector<Key<Settings>>& settings_keys() {
       {"auths", "map of host to credentials", "", true, "k3s's older way to write configs.<host>.auth.",
        [](Node n, Name, Settings& s, ConfigReader& r) { read_auths(n, s.rules, r); },
        [](const Settings&) { return std::string(); }},
+      {"credentials.docker_config", "list of files, secret", "absolute paths", true,
+       "Docker config.json files (kubernetes' dockerconfigjson too) with credentials, asked in this order "
+       "after `configs`; read again when they change.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) { read_docker_configs(n, k, s.credentials, r); },
+       [](const Settings& s) { return show_docker_configs(s.credentials); }},
+      {"credentials.helpers", "list of helpers", "as below", true,
+       "Credential helpers, asked in this order after the docker config files.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) { read_helpers(n, k, s.credentials, r); },
+       [](const Settings& s) { return show_helpers(s.credentials); }},
       {"tags.fresh_for", "duration", "0s to 24h", true,
        "How long a tag is answered without asking whether it moved.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
@@ -250,9 +260,8 @@ const std::vector<Key<Settings>>& settings_keys() {
 }
 
 std::string later_key_message(std::string_view path) {
-  static constexpr std::array<std::pair<const char*, const char*>, 11> kLater{
+  static constexpr std::array<std::pair<const char*, const char*>, 10> kLater{
       {{"aliases", "short names"},
-       {"credentials", "further sources of credentials"},
        {"access", "client credentials and their checks"},
        {"dns", "zones and hosts of its own"},
        {"proxy", "HTTP proxies"},
@@ -323,6 +332,8 @@ std::string settings_markdown() {
   out += rows(mirror_keys(), "mirrors.<registry>.", registry::MirrorEntry{});
   out += "\n## One entry of `configs`\n\n";
   out += rows(host_keys(), "configs.<host>.", HostDraft{});
+  out += "\n## One entry of `credentials.helpers`\n\n";
+  out += rows(helper_keys(), "credentials.helpers[].", HelperDraft{});
   return out;
 }
 
