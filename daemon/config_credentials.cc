@@ -97,7 +97,11 @@ void add_helper(const YamlNode& node, const std::string& where, registry::Creden
                 ConfigReader& reader) {
   HelperDraft draft;
   read_map(node, helper_keys(), draft, reader, UnknownKey::is_error, where);
-  if (node.find("match") == nullptr || node.find("helper") == nullptr)
+  const auto is_missing = [&node](std::string_view key) {
+    const auto* value = node.find(key);
+    return value == nullptr || value->kind == YamlNode::Kind::null;
+  };
+  if (!node.is_map() || is_missing("match") || is_missing("helper"))
     return reader.error(
         node, fmt::format("{}: match and helper are both needed", where.substr(0, where.size() - 1)));
   if (draft.helper.empty()) return;  // told already

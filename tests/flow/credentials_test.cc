@@ -37,11 +37,15 @@ TEST_CASE("credentials only in a docker config open a registry with Basic, and c
   const auto refused = flow.layerd.get(Flow::blob(digest));
   INFO(refused.body);
   CHECK(refused.status == 403);
+  CHECK(flow.layerd.log().find("every user can read") == std::string::npos);
   CHECK(refused.body.find("no credentials are configured for " + flow.upstream.address()) !=
         std::string::npos);
-  secret_file(flow, "d.json", docker_config(flow.upstream.address(), "robot$app+pull", "s3cret:$!@"));
+  secret_file(flow, "d.json", docker_config(flow.upstream.address(), "robot$app+pull", "s3cret:$!@"), 0644);
   CHECK(eventually([&] { return flow.layerd.get(Flow::blob(digest)).status == 200; },
                    std::chrono::seconds(10)));
+  CHECK(flow.layerd.log().find("every user can read") != std::string::npos);
+  CHECK(flow.layerd.command({"config", "--check"}).output.find("every user can read " + path) !=
+        std::string::npos);
   for (const auto& output : {flow.layerd.log(), flow.layerd.command({"config"}).output,
                              flow.layerd.command({"config", "--check"}).output}) {
     CHECK(output.find("s3cret") == std::string::npos);
@@ -55,12 +59,14 @@ TEST_CASE("credentials only in a docker config open a registry with tokens", "[c
   flow.upstream.require_bearer("robot", "s3cret");
   const auto path = secret_file(
       flow, "d.json", docker_config("http://" + flow.upstream.address() + "/v2/", "robot", "s3cret"));
-  restart(flow, fmt::format("credentials: {{docker_config: [{}]}}\n", path));
   const Image image = make_image({{1000, 2000}});
   flow.upstream.add(image, "team/app", "1");
-  const auto reply = flow.layerd.get(Flow::manifest("1"));
-  INFO(reply.body);
-  CHECK(reply.status == 200);
+  CHECK(flow.layerd.get(Flow::manifest("1")).status == 403);
+  // A reload is enough.
+  flow.layerd.configure(flow.mirrors() + fmt::format("credentials: {{docker_config: [{}]}}\n", path));
+  flow.layerd.process().send(SIGHUP);
+  CHECK(eventually([&] { return flow.layerd.get(Flow::manifest("1")).status == 200; },
+                   std::chrono::seconds(10)));
   for (const auto& [digest, bytes] : image.blobs) CHECK(flow.layerd.get(Flow::blob(digest)).body == bytes);
   CHECK(flow.layerd.log().find("s3cret") == std::string::npos);
 }

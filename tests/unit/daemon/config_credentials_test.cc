@@ -91,6 +91,8 @@ TEST_CASE("a wrong source of credentials is refused with its place and what woul
       {"credentials: {helpers: [{match: \"*\"}]}",
        "credentials.helpers[0]: match and helper are both needed"},
       {"credentials: {helpers: [{helper: sh}]}", "match and helper are both needed"},
+      {"credentials: {helpers: [{match: \"*\", helper: }]}", "match and helper are both needed"},
+      {"credentials: {helpers: [null]}", "match and helper are both needed"},
       {"credentials: {helpers: [{match: \"a b\", helper: sh}]}", "character that no name has"},
       {"credentials: {helpers: [{match: \"*\", helper: \"../x\"}]}", "neither the name of a helper"},
       {"credentials: {helpers: [{match: \"*\", helper: \"a;b\"}]}", "neither the name of a helper"},

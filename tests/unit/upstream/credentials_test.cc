@@ -374,6 +374,16 @@ TEST_CASE("a plugin of the kubelet is asked as the kubelet does, and its answer 
   CHECK(up.children.commands().size() == (scope == "Image" ? 3 : 2));
 }
 
+TEST_CASE("a plugin's answer with a duration of 0 is not kept") {
+  Bench up;
+  up.helper("reg.example", "/opt/plugin", registry::HelperKind::kubelet);
+  up.children.reply(R"({"kind": "CredentialProviderResponse", "cacheKeyType": "Image", "cacheDuration": "0s",
+    "auth": {"reg.example": {"username": "me", "password": "pw"}}})");
+  REQUIRE(up.pull());
+  REQUIRE(up.pull());
+  CHECK(up.children.commands().size() == 2);
+}
+
 TEST_CASE("a plugin's answer that is none is its own error") {
   for (const char* output :
        {"", "s3cret", R"({"kind": "Other"})",
@@ -405,6 +415,43 @@ TEST_CASE("leaving while a helper runs leaves nothing behind") {
   up.fetcher.reset();
   up.loop.advance(5s);
   CHECK(up.loop.ledger().size() == 0);
+}
+
+TEST_CASE("what was looked at is told in order, with the source that was used") {
+  Bench up;
+  up.credentials.docker_configs = {up.file("one.json", docker_config("quay.io", "eDp5")),
+                                   up.file("two.json", R"({"auths": {"reg.example": {}}})"),
+                                   up.dir / "gone.json"};
+  up.helper("*.other", "first");
+  up.helper("*.example", "second");
+  up.children.reply(helper_answer("me", "pw"));
+  upstream::CredentialSource source(up.loop, up.workers, up.children, up.metrics);
+  source.set_rules(std::make_shared<const registry::CredentialRules>(up.credentials));
+  const auto target = up.blob("reg.example", "team/app").target;
+  std::optional<Result<upstream::FoundCredentials>> found;
+  auto ticket = source.find(target->endpoints[0], [&](Result<upstream::FoundCredentials> answer) {
+    found.emplace(std::move(answer));
+  });
+  for (int i = 0; i < 4000 && !found; ++i) {
+    up.loop.run();
+    std::this_thread::sleep_for(1ms);
+    up.loop.advance(5ms);
+  }
+  REQUIRE(found);
+  REQUIRE(*found);
+  const auto& steps = (*found)->steps;
+  REQUIRE(steps.size() == 5);
+  CHECK(steps[0].said == "configs has no auth for reg.example");
+  CHECK(steps[1].said == up.dir / "one.json has 1 entries and none for reg.example/team/app");
+  CHECK(steps[1].diagnosis.empty());
+  CHECK(steps[2].said.find("two.json, auths.\"reg.example\" cannot be used: it has neither `auth`") !=
+        std::string::npos);
+  CHECK(steps[2].diagnosis == "credentials_unusable");
+  CHECK(steps[3].said.find("gone.json: No such file") != std::string::npos);
+  CHECK(steps[4].said == "credentials.helpers first for \"*.other\" does not match");
+  REQUIRE((*found)->credentials);
+  CHECK((*found)->credentials->value.source ==
+        "credentials.helpers second for \"*.example\", given by docker-credential-second");
 }
 
 TEST_CASE("Go's durations are read exactly") {
