@@ -167,7 +167,10 @@ upstream::FetcherSettings App::fetcher_settings() const {
 }
 
 registry::CredentialRulesPtr App::credential_rules() const {
-  return std::make_shared<const registry::CredentialRules>(settings_->credentials);
+  auto rules = std::make_shared<registry::CredentialRules>(settings_->credentials);
+  for (const auto& [host, settings] : settings_->rules.configs)
+    if (!settings->credentials.empty()) rules->config_hosts.push_back(host);
+  return rules;
 }
 
 Result<Ok> App::listen(std::vector<systemd::InheritedSocket> sockets) {

@@ -27,6 +27,7 @@ struct HelperRule {
 struct CredentialRules {
   std::vector<std::string> docker_configs;  // absolute paths
   std::vector<HelperRule> helpers;
+  std::vector<std::string> config_hosts;  // keys of `configs` with auth: to tell what came near
   bool empty() const { return docker_configs.empty() && helpers.empty(); }
 };
 using CredentialRulesPtr = std::shared_ptr<const CredentialRules>;

@@ -162,21 +162,12 @@ Result<DockerConfig> parse_secret(const Json& secret, std::string_view file) {
   return broken(file, "this Secret has neither data.\".dockerconfigjson\" nor data.\".dockercfg\"");
 }
 
-// Under one roof: "registry.cn-hangzhou.aliyuncs.com" and "crpi-1.cn-hangzhou.personal.cr.aliyuncs.com".
-bool is_akin(const std::string& a, const std::string& b) {
-  const auto x = split(a, '.'), y = split(b, '.');
-  if (x.size() < 2 || y.size() < 2 || parse_digits(x.back()) || a.starts_with('[')) return a == b;
-  return x.back() == y.back() && x[x.size() - 2] == y[y.size() - 2];
-}
-
 // The entries that are nearly right, and why they are not.
 void explain_none(const DockerConfig& config, const RegistryPlace& place, DockerChoice& choice) {
   std::string near;
   std::size_t count = 0;
   for (const auto& entry : config.auths) {
-    const auto how = fit(entry.where, place);
-    const bool is_near = how == KeyFit::other_port || how == KeyFit::other_path ||
-                         (how == KeyFit::other_host && is_akin(entry.where.host, place.host));
+    const bool is_near = is_near_miss(entry.where, place);
     if (is_near && ++count <= kMostNearMisses) near += (near.empty() ? "" : ", ") + entry.key;
   }
   const auto wanted = place.authority() + "/" + place.path;

@@ -127,6 +127,14 @@ KeyFit fit(const RegistryKey& key, const RegistryPlace& place) {
   return is_below ? KeyFit::fits : KeyFit::other_path;
 }
 
+bool is_near_miss(const RegistryKey& key, const RegistryPlace& place) {
+  const auto how = fit(key, place);
+  if (how != KeyFit::other_host) return how != KeyFit::fits;
+  const auto a = split(key.host, '.'), b = split(place.host, '.');
+  if (a.size() < 2 || b.size() < 2 || parse_digits(a.back())) return false;
+  return a.back() == b.back() && a[a.size() - 2] == b[b.size() - 2];
+}
+
 bool is_more_particular(const RegistryKey& a, const RegistryKey& b) {
   const auto rank = [](const RegistryKey& key) {
     return std::make_tuple(key.path.size(), !key.has_wildcard(), key.host.size());

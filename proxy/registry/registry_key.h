@@ -43,6 +43,10 @@ enum class KeyFit {
 // A key without a port means the scheme's own; a path means that repository and all below it.
 KeyFit fit(const RegistryKey& key, const RegistryPlace& place);
 
+// It does not fit, but may have been meant: another port or path, or a host of the same domain
+// ("registry.cn-hangzhou.aliyuncs.com" for "crpi-1.cn-hangzhou.personal.cr.aliyuncs.com").
+bool is_near_miss(const RegistryKey& key, const RegistryPlace& place);
+
 // Of two keys that fit, is `a` the one to take? The longer path, then no wildcard, then the longer host.
 bool is_more_particular(const RegistryKey& a, const RegistryKey& b);
 

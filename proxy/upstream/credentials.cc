@@ -89,11 +89,11 @@ class CredentialSource::Lookup final : public Pending<FoundCredentials> {
       return;
     }
     auto own = make_credentials(settings_->credentials);
+    if (!own) found_.steps.push_back(why_not_configs());
     if (own || rules_->empty()) {
       pending_ = source_.loop_.post([this, own] { use(own); });
       return;
     }
-    found_.steps.push_back({fmt::format("configs has no auth for {}", place_.authority()), {}});
     if (rules_->docker_configs.empty()) {
       pending_ = source_.loop_.post([this] { next_helper(); });
       return;
@@ -108,6 +108,17 @@ class CredentialSource::Lookup final : public Pending<FoundCredentials> {
 
  private:
   void on_cancel() noexcept override { pending_.reset(); }
+
+  CredentialStep why_not_configs() const {
+    std::string near;
+    for (const auto& host : rules_->config_hosts)
+      if (const auto key = registry::parse_registry_key(host);
+          key && near.size() < 300 && registry::is_near_miss(*key, place_))
+        near += (near.empty() ? "" : ", ") + host;
+    if (near.empty()) return {fmt::format("configs has no auth for {}", place_.authority()), {}};
+    return {fmt::format("configs has auth for {}, but not for {}", near, place_.authority()),
+            "credentials_other_host"};
+  }
 
   void next_file() {
     while (file_ < files_.size()) {

@@ -54,6 +54,17 @@ TEST_CASE("credentials only in a docker config open a registry with Basic, and c
   }
 }
 
+TEST_CASE("auth in configs for another port is told to the client", "[credentials]") {
+  Flow flow;
+  flow.upstream.require_basic("robot", "s3cret");
+  restart(flow, "configs: {\"127.0.0.1:1\": {auth: {username: robot, password: s3cret}}}\n");
+  const auto refused = flow.layerd.get(Flow::manifest("1"));
+  INFO(refused.body);
+  CHECK(refused.status == 403);
+  CHECK(refused.body.find("configs has auth for 127.0.0.1:1, but not for " + flow.upstream.address()) !=
+        std::string::npos);
+}
+
 TEST_CASE("credentials only in a docker config open a registry with tokens", "[credentials]") {
   Flow flow;
   flow.upstream.require_bearer("robot", "s3cret");

@@ -165,6 +165,17 @@ TEST_CASE("an entry without auth and the right account at the wrong domain are t
                                                 "reg.example/team/app") != std::string::npos);
 }
 
+TEST_CASE("auth in configs for the wrong domain of an account is told in the refusal") {
+  Bench up(false);
+  up.credentials.config_hosts = {"quay.io", "registry.reg.example", "*"};
+  auto refused = up.pull();
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().diagnosis == "credentials_other_host");
+  CHECK(refused.error().message.find("configs has auth for registry.reg.example, but not for reg.example") !=
+        std::string::npos);
+  CHECK(refused.error().message.find("quay.io") == std::string::npos);
+}
+
 TEST_CASE("a docker helper is asked as docker asks it, once for many, and kept for a while") {
   Bench up;
   up.helper("*.example", "fake");
