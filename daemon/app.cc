@@ -91,6 +91,7 @@ App::~App() {
   mirror_.reset();
   downloads_.reset();
   fetcher_.reset();
+  children_.reset();
   client_.reset();
   dialer_.reset();
   tls_.reset();
@@ -122,8 +123,11 @@ void App::build_upstream() {
   http::ClientLimits limits;
   limits.connections_per_host = settings_->connections_per_registry;
   client_ = std::make_unique<http::PooledClient>(loop_, *dialer_, metrics_, limits);
+  children_ = std::make_unique<UvChildren>(loop_);
   fetcher_ = std::make_unique<upstream::RegistryFetcher>(
-      loop_, *workers_, *client_, [this] { return settings_->compiled_rules; }, metrics_, fetcher_settings());
+      loop_, *workers_, *children_, *client_, [this] { return settings_->compiled_rules; }, metrics_,
+      fetcher_settings());
+  fetcher_->set_credentials(credential_rules());
 }
 
 void App::build_mirror() {
@@ -173,6 +177,13 @@ upstream::FetcherSettings App::fetcher_settings() const {
   settings.first_byte = settings_->answer_timeout;
   settings.stall = settings_->stall_timeout;
   return settings;
+}
+
+registry::CredentialRulesPtr App::credential_rules() const {
+  auto rules = std::make_shared<registry::CredentialRules>(settings_->credentials);
+  for (const auto& [host, settings] : settings_->rules.configs)
+    if (!settings->credentials.empty()) rules->config_hosts.push_back(host);
+  return rules;
 }
 
 Result<Ok> App::listen(std::vector<systemd::InheritedSocket> sockets) {
@@ -267,6 +278,7 @@ std::vector<std::string> App::apply(SettingsPtr settings, ConfigState state) {
   }
   fetcher_->set_settings(fetcher_settings());
   fetcher_->give_another_chance();
+  fetcher_->set_credentials(credential_rules());
   client_->set_connections_per_host(settings_->connections_per_registry);
   downloads_->set_stall(settings_->stall_timeout);
   store_->set_limits(limit_of(settings_->cache_max_size), limit_of(settings_->cache_min_free));

@@ -21,6 +21,7 @@
 #include "proxy/upstream/registry_fetcher.h"
 #include "runtime/budget.h"
 #include "runtime/metrics.h"
+#include "runtime/uv_children.h"
 #include "runtime/uv_loop.h"
 #include "runtime/workers.h"
 #include "systemd/listen_fds.h"
@@ -70,6 +71,7 @@ class App {
   Result<Ok> listen_admin(std::vector<systemd::InheritedSocket>& sockets);
   proxy::MirrorSettingsPtr mirror_settings() const;
   upstream::FetcherSettings fetcher_settings() const;
+  registry::CredentialRulesPtr credential_rules() const;
   proxy::SitePages pages();
   proxy::StatusFigures figures() const;
   std::string trouble() const;
@@ -92,6 +94,7 @@ class App {
   std::unique_ptr<net::TlsContexts> tls_;
   std::unique_ptr<net::NetDialer> dialer_;
   std::unique_ptr<http::PooledClient> client_;
+  std::unique_ptr<UvChildren> children_;
   std::unique_ptr<upstream::RegistryFetcher> fetcher_;
   std::unique_ptr<proxy::DownloadTable> downloads_;
   std::unique_ptr<proxy::Mirror> mirror_;

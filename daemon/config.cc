@@ -19,7 +19,7 @@ bool holds_secret(const registry::RulesInput& rules) {
   return std::any_of(rules.configs.begin(), rules.configs.end(), [](const auto& entry) {
     const auto& settings = *entry.second;
     return (!settings.credentials.password.empty() && settings.password_file.empty()) ||
-           !settings.credentials.identity_token.empty();
+           !settings.credentials.identity_token.empty() || !settings.credentials.registry_token.empty();
   });
 }
 
@@ -47,6 +47,7 @@ void add_files(const Settings& settings, std::vector<std::string>& files) {
     for (const std::string* name :
          {&entry->password_file, &entry->ca_file, &entry->cert_file, &entry->key_file})
       if (!name->empty()) files.push_back(*name);
+  for (const auto& name : settings.credentials.docker_configs) files.push_back(name);
   std::sort(files.begin(), files.end());
   files.erase(std::unique(files.begin(), files.end()), files.end());
 }

@@ -103,11 +103,14 @@ std::optional<std::string> ConfigReader::secret_of(const YamlNode& node, std::st
       file_problem(node, fmt::format("{}: {}", key, content.error().message));
     return std::nullopt;
   }
-  content->resize(std::min(content->find_first_of("\r\n"), content->size()));
+  while (!content->empty() && (content->back() == '\n' || content->back() == '\r')) content->pop_back();
   if (content->empty()) {
-    file_problem(node, fmt::format("{}: the first line of {} is empty", key, *name));
+    file_problem(node, fmt::format("{}: {} is empty", key, *name));
     return std::nullopt;
   }
+  // A key in JSON has many lines, a password has one.
+  if (content->find('\n') != std::string::npos && content->front() != '{')
+    warn(node, fmt::format("{}: {} has several lines and all of them are the password", key, *name));
   return std::move(*content);
 }
 

@@ -38,7 +38,8 @@ class ConfigReader {
   // A file that must be readable; a secret one that others can read is a warning. Where files are
   // not to be checked (the last good configuration), an unreadable one is a warning only.
   std::optional<std::string> readable_file(const YamlNode& node, std::string_view key, bool secret);
-  // The first line of a secret file; nothing if it cannot be read, reported as above.
+  // All of a secret file but the line breaks at its end; nothing if it cannot be read or holds nothing,
+  // reported as above.
   std::optional<std::string> secret_of(const YamlNode& node, std::string_view key);
   // A value by one of the parsers of config_values.h.
   template <class Parse>
@@ -52,9 +53,10 @@ class ConfigReader {
     return std::nullopt;
   }
 
- private:
+  // An error about a file that the configuration names; a warning where files are not checked.
   void file_problem(const YamlNode& at, std::string message);
 
+ private:
   std::string file_;
   bool check_files_;
   std::vector<Problem>& warnings_;

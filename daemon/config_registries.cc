@@ -3,6 +3,7 @@
 #include <memory>
 #include <set>
 
+#include "proxy/registry/docker_config.h"
 #include "proxy/registry/mirror_endpoint.h"
 #include "proxy/registry/pattern.h"
 #include "proxy/registry/reference.h"
@@ -124,11 +125,29 @@ void unfold_auth(const YamlNode& at, const std::string& where, HostDraft& draft,
   while (credentials.password.ends_with('\0')) credentials.password.pop_back();
 }
 
+// A YAML block (`password: |`) and `echo … | base64` end a secret with a line break.
+void drop_line_ends(const YamlNode& at, const std::string& where, registry::Credentials& credentials,
+                    ConfigReader& reader) {
+  for (std::string* secret :
+       {&credentials.password, &credentials.identity_token, &credentials.registry_token}) {
+    const auto end = secret->find_last_not_of("\r\n");
+    const auto size = end == std::string::npos ? 0 : end + 1;
+    if (size == secret->size()) continue;
+    secret->resize(size);
+    reader.warn(at, where + "auth: the secret ended with a line break, which is left out");
+  }
+}
+
 registry::HostSettingsPtr finish_host(const YamlNode& key, const std::string& section, HostDraft draft,
                                       ConfigReader& reader) {
   const std::string where = fmt::format("{}.\"{}\".", section, printable(key.scalar, 80));
   auto& settings = draft.settings;
   unfold_auth(key, where, draft, reader);
+  drop_line_ends(key, where, settings.credentials, reader);
+  if (!registry::is_token_text(settings.credentials.registry_token))
+    reader.error(key, where + "auth.token holds a space or a byte that no token has");
+  if (settings.credentials.username.find(':') != std::string::npos)
+    reader.error(key, where + "auth.username holds a colon, which cannot be sent");
   if (settings.cert_file.empty() != settings.key_file.empty())
     reader.error(key, where + "tls: cert_file and key_file belong together, one of them is missing");
   if (!settings.credentials.username.empty() && settings.credentials.password.empty() &&
@@ -181,8 +200,9 @@ const std::vector<Key<HostDraft>>& host_keys() {
          return host.settings.password_file.empty() ? show_secret(host.settings.credentials.password)
                                                     : std::string();
        }},
-      {"auth.password_file", "file, secret", "its first line; read again when it changes", true,
-       "A file that holds the password; wins over `password`.",
+      {"auth.password_file", "file, secret", "read again when it changes", true,
+       "A file that holds the password and nothing else, line breaks at its end left out; wins over "
+       "`password`.",
        [](const YamlNode& node, std::string_view key, HostDraft& out, ConfigReader& reader) {
          auto secret = reader.secret_of(node, key);
          if (!out.settings.credentials.password.empty())
@@ -202,6 +222,15 @@ const std::vector<Key<HostDraft>>& host_keys() {
          set_text(node, key, out.settings.credentials.identity_token, reader);
        },
        [](const HostDraft& host) { return show_secret(host.settings.credentials.identity_token); }},
+      {"auth.token", "text, secret", "", true,
+       "A registry token, sent as it is (Bearer). k3s's documentation shows this key and k3s ignores it.",
+       [](const YamlNode& node, std::string_view key, HostDraft& out, ConfigReader& reader) {
+         set_text(node, key, out.settings.credentials.registry_token, reader);
+         reader.warn(node, fmt::format("{}: k3s ignores this key although its documentation shows it; layerd "
+                                       "sends it as Bearer token",
+                                       key));
+       },
+       [](const HostDraft& host) { return show_secret(host.settings.credentials.registry_token); }},
       {"tls.ca_file", "file", "PEM", true, "CAs to trust for this host, besides the system's.",
        [](const YamlNode& node, std::string_view key, HostDraft& out, ConfigReader& reader) {
          if (auto name = reader.readable_file(node, key, false)) out.settings.ca_file = std::move(*name);

@@ -138,24 +138,9 @@ Result<ListenAddress> parse_listen(std::string_view text) {
 }
 
 Result<std::string> decode_base64(std::string_view text) {
-  static constexpr std::string_view kAlphabet =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  text = registry::trim_all(text);
-  while (text.ends_with('=')) text.remove_suffix(1);
-  std::string out;
-  std::uint32_t bits = 0;
-  int count = 0;
-  for (char c : text) {
-    const auto value = kAlphabet.find(c);
-    // The text itself is a secret: it is not quoted.
-    if (value == std::string_view::npos) return {Errc::config, "this is not base64"};
-    bits = (bits << 6 | static_cast<std::uint32_t>(value)) & 0xffffff;
-    count += 6;
-    if (count < 8) continue;
-    count -= 8;
-    out += static_cast<char>(bits >> count & 0xff);
-  }
-  return out;
+  // The text itself is a secret: it is not quoted.
+  if (auto decoded = registry::decode_base64(registry::trim_all(text))) return std::move(*decoded);
+  return {Errc::config, "this is not base64"};
 }
 
 std::string duration_text(Duration duration) {

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "proxy/registry/credential_rules.h"
 #include "proxy/registry/pattern.h"
 #include "proxy/registry/rules.h"
 #include "runtime/bytes.h"
@@ -60,6 +61,7 @@ struct Settings {
   registry::RulesPtr compiled_rules;  // of `rules`; never null in a loaded configuration
 
   DnsSettings dns;
+  registry::CredentialRules credentials;  // where else credentials come from
 
   Duration tags_fresh_for = std::chrono::seconds(2);
   std::optional<Duration> tags_check_within;               // nothing: auto (design.md §3.1 step 3)

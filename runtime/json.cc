@@ -1,5 +1,7 @@
 #include "runtime/json.h"
 
+#include <algorithm>
+
 namespace layerd {
 namespace {
 
@@ -23,6 +25,16 @@ bool too_deep(std::string_view text, int most) {
   return false;
 }
 
+// "byte 17 (line 2, column 5)"
+std::string place_of(std::string_view text, std::size_t byte) {
+  const auto before = text.substr(0, byte > 0 ? byte - 1 : 0);
+  const auto line = 1 + std::count(before.begin(), before.end(), '\n');
+  const auto line_begin = before.rfind('\n');
+  const auto column = before.size() - (line_begin == std::string_view::npos ? 0 : line_begin + 1) + 1;
+  return "byte " + std::to_string(byte) + " (line " + std::to_string(line) + ", column " +
+         std::to_string(column) + ")";
+}
+
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, JsonLimits limits) {
@@ -34,7 +46,7 @@ Result<Json> parse_json(std::string_view text, JsonLimits limits) {
   try {
     return Json::parse(text);
   } catch (const Json::parse_error& failure) {
-    return {Errc::invalid_request, "no JSON: broken at byte " + std::to_string(failure.byte)};
+    return {Errc::invalid_request, "no JSON: broken at " + place_of(text, failure.byte)};
   } catch (const Json::exception&) {
     return {Errc::invalid_request, "no JSON: a value is out of range"};
   }

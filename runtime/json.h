@@ -17,7 +17,7 @@ struct JsonLimits {
 };
 
 // Parses one document. Duplicate keys: the last counts (as Go does). Errors: invalid_request with
-// the byte offset in the message.
+// the byte offset, line and column in the message.
 Result<Json> parse_json(std::string_view text, JsonLimits limits = {});
 
 // Typed look-ups that never throw: the default when absent or of another type.

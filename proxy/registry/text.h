@@ -37,4 +37,8 @@ std::optional<std::string> percent_decode(std::string_view text);
 // Encodes everything but letters, digits and "-._~" (RFC 3986 unreserved), for query values.
 std::string percent_encode(std::string_view text);
 
+// Base64 with the standard alphabet, padded or not, in one line or folded; nothing for
+// other text.
+std::optional<std::string> decode_base64(std::string_view text);
+
 }  // namespace layerd::registry

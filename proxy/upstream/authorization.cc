@@ -23,16 +23,30 @@ std::string source_of(const registry::Endpoint& endpoint, const NodeCredentials&
   return credentials.value.source.empty() ? endpoint.base.authority() : credentials.value.source;
 }
 
-void AuthorizationFlow::start(Done<Authorization> done) {
-  done_ = std::move(done);
-  pending_ = parts_.credentials.find(endpoint_.settings, [this](Result<NodeCredentialsPtr> credentials) {
-    on_credentials(std::move(credentials));
-  });
+void explain_none(Error& error, const registry::Endpoint& endpoint, const Authorization& authorization) {
+  error.message += fmt::format("; no credentials are configured for {}", endpoint.base.authority());
+  if (!authorization.near_misses.empty()) error.message += ": " + authorization.near_misses;
+  error.diagnosis = authorization.diagnosis.empty() ? "no_credentials" : authorization.diagnosis;
 }
 
-void AuthorizationFlow::on_credentials(Result<NodeCredentialsPtr> credentials) {
-  if (!credentials) return finish(std::move(credentials).error());
-  credentials_ = std::move(*credentials);
+void AuthorizationFlow::start(Done<Authorization> done) {
+  done_ = std::move(done);
+  find_credentials();
+}
+
+void AuthorizationFlow::find_credentials() {
+  outcome_ = {};
+  pending_ = parts_.credentials.find(
+      endpoint_, [this](Result<FoundCredentials> found) { on_credentials(std::move(found)); });
+}
+
+void AuthorizationFlow::on_credentials(Result<FoundCredentials> found) {
+  if (!found) return finish(std::move(found).error());
+  credentials_ = std::move(found->credentials);
+  outcome_.near_misses = found->near_misses();
+  outcome_.diagnosis = found->diagnosis();
+  outcome_.helper = std::move(found->helper);
+  outcome_.is_fresh = found->is_fresh;
   if (demand_.choice.scheme == registry::AuthChoice::Scheme::basic) return use_basic();
   if (credentials_ && !credentials_->value.registry_token.empty()) return use_registry_token();
   ask_token_server();
@@ -85,6 +99,12 @@ void AuthorizationFlow::ask_token_server() {
 void AuthorizationFlow::on_token(Result<TokenGrant> grant) {
   if (!grant) {
     auto error = std::move(grant).error();
+    // What a helper gave a while ago may have run out meanwhile.
+    const bool is_stale = error.code == Errc::denied && outcome_.helper && !outcome_.is_fresh;
+    if (is_stale && std::exchange(may_ask_helper_again_, false)) {
+      parts_.credentials.forget(*outcome_.helper);
+      return find_credentials();
+    }
     if (error.code == Errc::denied) explain(error);
     return finish(std::move(error));
   }
@@ -101,8 +121,7 @@ void AuthorizationFlow::explain(Error& error) const {
     error.message += "; " + outcome_.note;
     error.diagnosis = "credentials_withheld";
   } else if (!credentials_) {
-    error.message += fmt::format("; no credentials are configured for {}", endpoint_.base.authority());
-    error.diagnosis = "no_credentials";
+    explain_none(error, endpoint_, outcome_);
   } else {
     error.message += fmt::format(" to the credentials of {}", source_of(endpoint_, *credentials_));
     error.diagnosis = "credentials_refused";
@@ -110,13 +129,10 @@ void AuthorizationFlow::explain(Error& error) const {
 }
 
 Error AuthorizationFlow::none_configured() const {
-  const auto host = endpoint_.base.authority();
-  Error error{
-      Errc::denied,
-      fmt::format("{} wants a user name and a password for {} and no credentials are configured for {}",
-                  origin_name(endpoint_.base), endpoint_.repository, host)};
+  Error error{Errc::denied, fmt::format("{} wants a user name and a password for {}",
+                                        origin_name(endpoint_.base), endpoint_.repository)};
   error.status = 401;
-  error.diagnosis = "no_credentials";
+  explain_none(error, endpoint_, outcome_);
   return error;
 }
 

@@ -17,7 +17,10 @@ struct Authorization {
   bool is_fresh = true;                       // false: a token of the cache, which may have run out
   std::optional<TokenRequest> token_request;  // what it was the answer to
   std::string token;
-  std::string note;  // for people: why the configured credentials were not used
+  std::string note;                     // for people: why the configured credentials were not used
+  std::optional<HelperRequest> helper;  // that gave the credentials
+  // Without credentials: what came near to some, for people, and its diagnosis. Both may be empty.
+  std::string near_misses, diagnosis;
 };
 
 class AuthorizationFlow {
@@ -30,12 +33,15 @@ class AuthorizationFlow {
   AuthorizationFlow& operator=(const AuthorizationFlow&) = delete;
 
   // Once. Errors: denied (none configured, refused lately, refused by the token server),
-  // refused_by_policy (the realm), config (a password file), upstream_* (the token server).
+  // refused_by_policy (the realm), config (a password file, a helper), upstream_* (the token server).
   // The callback may destroy this.
   void start(Done<Authorization> done);
+  // What it waits for, for people.
+  const char* waiting_for() const { return outcome_.token_request ? "its token" : "its credentials"; }
 
  private:
-  void on_credentials(Result<NodeCredentialsPtr> credentials);
+  void find_credentials();
+  void on_credentials(Result<FoundCredentials> found);
   void use_registry_token();
   void use_basic();
   void ask_token_server();
@@ -49,6 +55,7 @@ class AuthorizationFlow {
   const registry::Rules& rules_;
   Demand demand_;
   NodeCredentialsPtr credentials_;
+  bool may_ask_helper_again_ = true;
   Authorization outcome_;
   Done<Authorization> done_;
   Ticket pending_;
@@ -56,6 +63,9 @@ class AuthorizationFlow {
 
 // What a refusal of these credentials by this endpoint is remembered by.
 std::string basic_key(const registry::Endpoint& endpoint, const NodeCredentials& credentials);
+
+// Ends an error of a refusal without credentials: which host had none, and what came near.
+void explain_none(Error& error, const registry::Endpoint& endpoint, const Authorization& authorization);
 
 // Where credentials were configured, for people.
 std::string source_of(const registry::Endpoint& endpoint, const NodeCredentials& credentials);

@@ -52,12 +52,8 @@ Result<CredentialSource::PasswordFile> CredentialSource::read(const std::string&
   return PasswordFile{stamp, without_line_end(std::move(*text))};
 }
 
-Ticket CredentialSource::find(const registry::HostSettingsPtr& settings, Done<NodeCredentialsPtr> done) {
-  if (settings->password_file.empty()) {
-    auto found = make_credentials(settings->credentials);
-    return loop_.post(
-        [found = std::move(found), done = std::move(done)]() mutable { done(std::move(found)); });
-  }
+Ticket CredentialSource::read_password(const registry::HostSettingsPtr& settings,
+                                       Done<NodeCredentialsPtr> done) {
   const auto& path = settings->password_file;
   const auto known = files_->find(path);
   return workers_.run<PasswordFile>(
@@ -71,6 +67,157 @@ Ticket CredentialSource::find(const registry::HostSettingsPtr& settings, Done<No
         credentials.password = std::move(file->password);
         done(make_credentials(std::move(credentials)));
       });
+}
+
+// One find(): the sources one after the other. Held by its Ticket.
+class CredentialSource::Lookup final : public Pending<FoundCredentials> {
+ public:
+  Lookup(CredentialSource& source, const registry::Endpoint& endpoint, Done<FoundCredentials> done)
+      : Pending<FoundCredentials>(std::move(done)),
+        source_(source),
+        rules_(source.rules_),
+        settings_(endpoint.settings),
+        place_(registry::place_of(endpoint)),
+        is_configured_(endpoint.configured) {}
+
+  void start() {
+    if (!settings_->password_file.empty()) {
+      pending_ = source_.read_password(settings_, [this](Result<NodeCredentialsPtr> credentials) {
+        if (!credentials) return answer(std::move(credentials).error());
+        use(std::move(*credentials));
+      });
+      return;
+    }
+    auto own = make_credentials(settings_->credentials);
+    if (!own) found_.steps.push_back(why_not_configs());
+    if (own || rules_->empty()) {
+      pending_ = source_.loop_.post([this, own] { use(own); });
+      return;
+    }
+    if (rules_->docker_configs.empty()) {
+      pending_ = source_.loop_.post([this] { next_helper(); });
+      return;
+    }
+    pending_ = source_.docker_configs_.get(rules_->docker_configs,
+                                           [this](Result<std::vector<DockerConfigState>> files) {
+                                             if (!files) return answer(std::move(files).error());
+                                             files_ = std::move(*files);
+                                             next_file();
+                                           });
+  }
+
+ private:
+  void on_cancel() noexcept override { pending_.reset(); }
+
+  CredentialStep why_not_configs() const {
+    std::string near;
+    for (const auto& host : rules_->config_hosts)
+      if (const auto key = registry::parse_registry_key(host);
+          key && near.size() < 300 && registry::is_near_miss(*key, place_))
+        near += (near.empty() ? "" : ", ") + host;
+    if (near.empty()) return {fmt::format("configs has no auth for {}", place_.authority()), {}};
+    return {fmt::format("configs has auth for {}, but not for {}", near, place_.authority()),
+            "credentials_other_host"};
+  }
+
+  void next_file() {
+    while (file_ < files_.size()) {
+      const auto& file = files_[file_++];
+      if (!file.trouble.empty()) found_.steps.push_back({file.trouble, "credentials_unusable"});
+      if (!file.config) continue;
+      auto choice = registry::choose(*file.config, place_);
+      switch (choice.kind) {
+        case registry::DockerChoice::Kind::credentials:
+          return use(make_credentials(std::move(choice.credentials)));
+        case registry::DockerChoice::Kind::helper:
+          return ask({registry::HelperKind::docker, choice.helper, {}, {}, place_, choice.said},
+                     choice.is_named);
+        case registry::DockerChoice::Kind::none:
+          found_.steps.push_back({std::move(choice.said), std::move(choice.diagnosis)});
+      }
+    }
+    next_helper();
+  }
+
+  void next_helper() {
+    while (helper_ < rules_->helpers.size()) {
+      const auto& rule = rules_->helpers[helper_++];
+      const auto said = fmt::format("credentials.helpers {} for \"{}\"", rule.helper, rule.match.text());
+      const bool matches = rule.match.matches(place_.authority()) ||
+                           rule.match.matches(place_.authority() + "/" + place_.path);
+      if (!matches) {
+        found_.steps.push_back({said + " does not match", {}});
+      } else if (rule.match.is_everything() && !is_configured_) {
+        // A client chooses names freely; what is meant for all goes to those the configuration names.
+        found_.steps.push_back(
+            {fmt::format("{} is asked only for registries that the configuration names, add "
+                         "configs: {{\"{}\": {{}}}}",
+                         said, place_.authority()),
+             "credentials_other_host"});
+      } else {
+        return ask({rule.kind, rule.helper, rule.arguments, rule.environment, place_, said}, true);
+      }
+    }
+    answer(std::move(found_));
+  }
+
+  // is_certain: the helper was meant for this registry, so that its failure is the answer.
+  void ask(HelperRequest request, bool is_certain) {
+    asked_ = std::move(request);
+    pending_ = source_.helpers_.ask(asked_, [this, is_certain](Result<HelperAnswer> given) {
+      if (!given && is_certain) return answer(std::move(given).error());
+      if (!given) {
+        found_.steps.push_back({given.error().message, "credentials_unusable"});
+      } else if (given->credentials.empty()) {
+        found_.steps.push_back(
+            {fmt::format("{} ({}) has none for {}", program_of(asked_), asked_.source, place_.authority()),
+             {}});
+      } else {
+        found_.helper = asked_;
+        found_.is_fresh = given->is_fresh;
+        return use(make_credentials(std::move(given->credentials)));
+      }
+      next_file();
+    });
+  }
+
+  void use(NodeCredentialsPtr credentials) {
+    found_.credentials = std::move(credentials);
+    answer(std::move(found_));
+  }
+
+  CredentialSource& source_;
+  const registry::CredentialRulesPtr rules_;
+  const registry::HostSettingsPtr settings_;
+  const registry::RegistryPlace place_;
+  const bool is_configured_;
+  FoundCredentials found_;
+  std::vector<DockerConfigState> files_;
+  std::size_t file_ = 0, helper_ = 0;
+  HelperRequest asked_;
+  Ticket pending_;
+};
+
+Ticket CredentialSource::find(const registry::Endpoint& endpoint, Done<FoundCredentials> done) {
+  LAYERD_ON_LOOP(loop_);
+  auto lookup = std::make_shared<Lookup>(*this, endpoint, std::move(done));
+  lookup->start();
+  return Ticket(lookup);
+}
+
+std::string FoundCredentials::near_misses() const {
+  std::string all;
+  for (const auto& step : steps)
+    if (!step.diagnosis.empty() && all.size() < 1000) all += (all.empty() ? "" : "; ") + step.said;
+  return all;
+}
+
+// What cannot be used before what is for others: it is nearer to what was meant.
+std::string FoundCredentials::diagnosis() const {
+  std::string told;
+  for (const auto& step : steps)
+    if (!step.diagnosis.empty() && told != "credentials_unusable") told = step.diagnosis;
+  return told;
 }
 
 }  // namespace layerd::upstream

@@ -8,13 +8,13 @@
 
 namespace layerd::upstream {
 
-RegistryFetcher::RegistryFetcher(Loop& loop, Workers& workers, http::Client& client,
+RegistryFetcher::RegistryFetcher(Loop& loop, Workers& workers, Children& children, http::Client& client,
                                  Callback<registry::RulesPtr()> rules, Metrics& metrics,
                                  FetcherSettings settings)
     : loop_(loop),
       rules_(std::move(rules)),
       settings_(std::move(settings)),
-      credentials_(loop, workers),
+      credentials_(loop, workers, children, metrics),
       tokens_(loop, client, settings_, metrics),
       basic_refusals_(settings_.refused_first, settings_.refused_most),
       rate_limits_(settings_.refused_first, settings_.refused_most),

@@ -13,8 +13,8 @@ class RegistryFetcher final : public Fetcher {
  public:
   // `rules` answers the current rules; a fetch keeps those it began with. References outlive this,
   // and this outlives its Tickets and the bodies it handed out.
-  RegistryFetcher(Loop& loop, Workers& workers, http::Client& client, Callback<registry::RulesPtr()> rules,
-                  Metrics& metrics, FetcherSettings settings);
+  RegistryFetcher(Loop& loop, Workers& workers, Children& children, http::Client& client,
+                  Callback<registry::RulesPtr()> rules, Metrics& metrics, FetcherSettings settings);
   RegistryFetcher(const RegistryFetcher&) = delete;
   RegistryFetcher& operator=(const RegistryFetcher&) = delete;
 
@@ -24,6 +24,8 @@ class RegistryFetcher final : public Fetcher {
   void set_settings(FetcherSettings settings) { settings_ = std::move(settings); }
   // Breakers that are open let the next request through.
   void give_another_chance() { health_.give_another_chance(); }
+  // Where credentials come from besides `configs`, from the next request on. Never null.
+  void set_credentials(registry::CredentialRulesPtr rules) { credentials_.set_rules(std::move(rules)); }
   // For `layerd status`: every endpoint asked lately, by name.
   std::vector<EndpointReport> health() const { return health_.report(); }
 

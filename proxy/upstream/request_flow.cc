@@ -155,6 +155,8 @@ void RequestFlow::on_refused(Landed landed) {
   if (!may_ask_again(demand)) return read_error(std::move(landed));
   if (authorization_ && authorization_->token_request)
     parts_.tokens.drop(*authorization_->token_request, authorization_->token);
+  if (authorization_ && authorization_->helper && !authorization_->is_fresh && authorization_->is_basic)
+    parts_.credentials.forget(*authorization_->helper);
   if (!demand) return authorize(demand_);
   if (authorization_ && demand->choice.error == "insufficient_scope")
     demand->choice.scope += " " + demand_.choice.scope;
@@ -286,8 +288,7 @@ Error RequestFlow::denied_error(std::string_view body) const {
     error.message += "; " + authorization_->note;
     error.diagnosis = "credentials_withheld";
   } else {
-    error.message += fmt::format("; no credentials are configured for {}", endpoint_.base.authority());
-    error.diagnosis = "no_credentials";
+    explain_none(error, endpoint_, *authorization_);
   }
   return error;
 }
@@ -296,7 +297,8 @@ Error RequestFlow::expired() {
   Error error{Errc::upstream_timeout, {}};
   const auto home = origin_name(endpoint_.base);
   if (authorizing_) {
-    error.message = fmt::format("{} was not asked: its token did not come in time", home);
+    error.message =
+        fmt::format("{} was not asked: {} did not come in time", home, authorizing_->waiting_for());
   } else if (asking_) {
     error.message = fmt::format("{} did not answer in time", asking_->place());
     if (asking_->is_at_endpoint()) attempt_.failed(error);

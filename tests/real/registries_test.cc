@@ -68,6 +68,30 @@ TEST_CASE("a registry with signed tokens", "[real]") {
   CHECK(tokens.requests() <= 2);
 }
 
+TEST_CASE("registries with htpasswd and with signed tokens, the credentials only in a docker config",
+          "[real]") {
+  Setup setup;
+  const bool has_tokens = GENERATE(false, true);
+  TokenServer tokens(setup.ca.issue("signer", "DNS:signer.test"), "registry.test", "robot", "s3cret:$!@");
+  RegistrySettings settings{setup.dir / "storage"};
+  if (has_tokens) {
+    settings.token_realm = tokens.realm();
+    settings.token_service = "registry.test";
+    settings.token_issuer = TokenServer::kIssuer;
+    settings.token_roots = setup.ca.ca_file();
+  } else {
+    settings.user = "robot", settings.password = "s3cret:$!@";
+  }
+  DockerRegistry registry(setup.dir / "registry", settings);
+  // Without the field `auth`, as many a tool writes it.
+  write_text(setup.dir / "d.json",
+             fmt::format(R"({{"auths": {{"http://{}": {{"username": "robot", "password": "s3cret:$!@"}}}}}})",
+                         registry.address()));
+  pull_twice(setup.dir.path(), setup.image, registry,
+             mirror_of(registry.url()) +
+                 fmt::format("credentials: {{docker_config: [{}]}}\n", setup.dir / "d.json"));
+}
+
 TEST_CASE("a registry behind nginx that ends TLS", "[real]") {
   Setup setup;
   DockerRegistry registry(setup.dir / "registry", {setup.dir / "storage"});

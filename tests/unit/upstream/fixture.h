@@ -9,6 +9,7 @@
 
 #include "proxy/upstream/registry_fetcher.h"
 #include "tests/support/catch.h"
+#include "tests/support/fake_children.h"
 #include "tests/support/scripted_client.h"
 #include "tests/support/virtual_loop.h"
 
@@ -45,7 +46,8 @@ struct Upstreams {
   void build() {
     rules = *registry::Rules::make(input);
     fetcher = std::make_unique<upstream::RegistryFetcher>(
-        loop, workers, client, [this] { return rules; }, metrics, settings);
+        loop, workers, children, client, [this] { return rules; }, metrics, settings);
+    fetcher->set_credentials(std::make_shared<const registry::CredentialRules>(credentials));
   }
   FetchRequest blob(const std::string& ns, const std::string& repository) {
     if (!fetcher) build();
@@ -89,10 +91,12 @@ struct Upstreams {
 
   VirtualLoop loop;
   Workers workers{loop, 1};
+  FakeChildren children{loop};
   ScriptedClient client{loop};
   Metrics metrics;
   upstream::FetcherSettings settings;
   registry::RulesInput input;
+  registry::CredentialRules credentials;
   registry::RulesPtr rules;
   std::unique_ptr<upstream::RegistryFetcher> fetcher;
   std::vector<Ticket> tickets;

@@ -1,0 +1,96 @@
+#include "proxy/upstream/docker_configs.h"
+
+#include <fmt/core.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "runtime/file.h"
+#include "runtime/log.h"
+
+namespace layerd::upstream {
+namespace {
+constexpr std::chrono::milliseconds kLookEvery{500};
+}  // namespace
+
+// Worker side.
+DockerConfigs::Known DockerConfigs::look(const std::string& file, const KnownList& before) {
+  const auto known = std::find_if(before.begin(), before.end(),
+                                  [&](const Known& other) { return other.state.file == file; });
+  const auto stamp = net::FileStamp::of(file);
+  // What stood in the way may go without a trace in the stamp: the rights to read it.
+  if (known != before.end() && known->stamp == stamp && known->state.trouble.empty()) return *known;
+  Known now;
+  now.state.file = file;
+  now.stamp = stamp;
+  struct stat info {};
+  now.others_can_read = ::stat(file.c_str(), &info) == 0 && (info.st_mode & (S_IROTH | S_IWOTH)) != 0;
+  auto text = read_file(file, registry::kMostDockerConfigBytes);
+  auto parsed = text ? registry::parse_docker_config(*text, file)
+                     : Result<registry::DockerConfig>(std::move(text).error());
+  if (parsed) {
+    now.state.config = std::make_shared<const registry::DockerConfig>(std::move(*parsed));
+    return now;
+  }
+  const bool is_gone = parsed.error().code == Errc::not_found;
+  now.state.trouble = parsed.error().message;
+  // A file caught while it is written, or mistyped, must not take away what worked.
+  if (!is_gone && known != before.end()) now.state.config = known->state.config;
+  return now;
+}
+
+void DockerConfigs::tell(const Known& known) {
+  const auto& file = known.state.file;
+  if (!known.state.trouble.empty())
+    LogLine(LogLevel::warn, "docker_config")
+        .field("file", file)
+        .field("err", known.state.trouble +
+                          (known.state.config ? "; what it held before counts until it is mended" : ""));
+  if (known.others_can_read)
+    LogLine(LogLevel::warn, "docker_config")
+        .field("file", file)
+        .field("err", "every user can read it; take that away with chmod o= " + file);
+  if (!known.state.config || !known.state.trouble.empty()) return;
+  for (const auto& problem : known.state.config->problems)
+    LogLine(LogLevel::warn, "docker_config").field("file", file).field("err", problem);
+}
+
+std::vector<DockerConfigState> DockerConfigs::states_of(const KnownList& known) {
+  std::vector<DockerConfigState> states;
+  for (const auto& one : known) states.push_back(one.state);
+  return states;
+}
+
+Ticket DockerConfigs::get(const std::vector<std::string>& files, Done<std::vector<DockerConfigState>> done) {
+  const auto now = loop_.now();
+  const bool is_same =
+      std::equal(files.begin(), files.end(), cache_->known.begin(), cache_->known.end(),
+                 [](const auto& file, const Known& known) { return file == known.state.file; });
+  if (is_same && now - cache_->looked_at < kLookEvery && cache_->looked_at != TimePoint{})
+    return loop_.post([cache = cache_, done = std::move(done)]() mutable { done(states_of(cache->known)); });
+  return workers_.run<KnownList>(
+      "docker configs",
+      [files, before = cache_->known] {
+        KnownList all;
+        for (const auto& file : files) all.push_back(look(file, before));
+        return Result<KnownList>(std::move(all));
+      },
+      [cache = cache_, now, done = std::move(done)](Result<KnownList> looked) mutable {
+        if (!looked) return done(std::move(looked).error());
+        // Several may have looked at the same time; it is told once.
+        for (const auto& one : *looked) {
+          const bool is_known =
+              std::any_of(cache->known.begin(), cache->known.end(), [&](const Known& other) {
+                return other.state.file == one.state.file && other.stamp == one.stamp &&
+                       other.state.trouble == one.state.trouble;
+              });
+          if (!is_known) tell(one);
+        }
+        cache->known = *looked;
+        cache->looked_at = now;
+        done(states_of(*looked));
+      });
+}
+
+}  // namespace layerd::upstream
