@@ -285,80 +285,80 @@ const std::vector<Key<Settings>>& settings_keys() {
 }
 
 std::string later_key_message(std::string_view path) {
-  static constexpr std::array<std::pair<const char*, const char*>, 8> kLater {
-    {{{"access", "client credentials and their checks"},
-      {"proxy", "HTTP proxies"},
-      {"peers", "sharing between nodes"},
-      {"limits.download", "bandwidth limits"},
-      {"limits.upload", "bandwidth limits"},
-      {"limits.site_download", "bandwidth limits"},
-      {"tags.from_peers", "sharing between nodes"},
-      {"admin.password_file", "a password for the status page"}}};
-    for (const auto& [key, what] : kLater)
-      if (path == key)
-        return fmt::format(
-            "{}: not supported by this version of layerd ({} come with a later one); remove it", path, what);
-    return {};
-  }
+  static constexpr std::array<std::pair<const char*, const char*>, 8> kLater{
+      {{"access", "client credentials and their checks"},
+       {"proxy", "HTTP proxies"},
+       {"peers", "sharing between nodes"},
+       {"limits.download", "bandwidth limits"},
+       {"limits.upload", "bandwidth limits"},
+       {"limits.site_download", "bandwidth limits"},
+       {"tags.from_peers", "sharing between nodes"},
+       {"admin.password_file", "a password for the status page"}}};
+  for (const auto& [key, what] : kLater)
+    if (path == key)
+      return fmt::format("{}: not supported by this version of layerd ({} come with a later one); remove it",
+                         path, what);
+  return {};
+}
 
-  std::string print_settings(const Settings& settings) {
-    std::string out, section;
-    for (const auto& key : settings_keys()) {
-      const std::string shown = key.show(settings);
-      if (shown.empty()) continue;
-      const std::string_view path = key.path;
-      const auto dot = path.find('.');
-      const std::string head(dot == std::string_view::npos ? "" : path.substr(0, dot));
-      if (head != section && !head.empty()) out += head + ":\n";
-      section = head;
-      out += fmt::format("{}{}:{}{}\n", head.empty() ? "" : "  ",
-                         dot == std::string_view::npos ? path : path.substr(dot + 1),
-                         shown.front() == '\n' ? "" : " ", shown);
-    }
-    return out;
+std::string print_settings(const Settings& settings) {
+  std::string out, section;
+  for (const auto& key : settings_keys()) {
+    const std::string shown = key.show(settings);
+    if (shown.empty()) continue;
+    const std::string_view path = key.path;
+    const auto dot = path.find('.');
+    const std::string head(dot == std::string_view::npos ? "" : path.substr(0, dot));
+    if (head != section && !head.empty()) out += head + ":\n";
+    section = head;
+    out += fmt::format("{}{}:{}{}\n", head.empty() ? "" : "  ",
+                       dot == std::string_view::npos ? path : path.substr(dot + 1),
+                       shown.front() == '\n' ? "" : " ", shown);
   }
+  return out;
+}
 
-  namespace {
-  std::string cell(std::string_view text) {
-    std::string out;
-    for (char c : text) out += c == '|' ? std::string("\\|") : std::string(1, c);
-    return out;
-  }
+namespace {
+std::string cell(std::string_view text) {
+  std::string out;
+  for (char c : text) out += c == '|' ? std::string("\\|") : std::string(1, c);
+  return out;
+}
 
-  template <class T>
-  std::string rows(const std::vector<Key<T>>& keys, const std::string& prefix, const T& defaults) {
-    std::string out = "| key | type | default | range | reload | what it does |\n|---|---|---|---|---|---|\n";
-    for (const auto& key : keys) {
-      std::string shown = key.show(defaults);
-      if (shown == "\"\"" || shown.empty()) shown = "none";
-      out += fmt::format("| `{}{}` | {} | {} | {} | {} | {} |\n", prefix, key.path, cell(key.type),
-                         shown == "none" ? "none" : "`" + cell(shown) + "`", cell(key.range),
-                         key.reloadable ? "yes" : "restart", cell(key.sentence));
-    }
-    return out;
+template <class T>
+std::string rows(const std::vector<Key<T>>& keys, const std::string& prefix, const T& defaults) {
+  std::string out = "| key | type | default | range | reload | what it does |\n|---|---|---|---|---|---|\n";
+  for (const auto& key : keys) {
+    std::string shown = key.show(defaults);
+    if (shown == "\"\"" || shown.empty()) shown = "none";
+    out += fmt::format("| `{}{}` | {} | {} | {} | {} | {} |\n", prefix, key.path, cell(key.type),
+                       shown == "none" ? "none" : "`" + cell(shown) + "`", cell(key.range),
+                       key.reloadable ? "yes" : "restart", cell(key.sentence));
   }
-  }  // namespace
+  return out;
+}
+}  // namespace
 
-  std::string settings_markdown() {
-    std::string out =
-        "# Settings\n\n"
-        "Generated from the table in `daemon/settings_table.cc`; a test compares this file with it.\n\n"
-        "Sizes take B, kB, KiB, MB, MiB, GB, GiB, TB, TiB (kB is 1000 bytes, KiB 1024) or a share of the "
-        "file "
-        "system\n"
-        "(`20%`). Durations take ms, s, m, h, d. In patterns `*` stands for one label of a registry name or "
-        "one path\n"
-        "component, `**` for any number of them. *reload*: `systemctl reload layerd` takes the change; "
-        "*restart*: it takes\n"
-        "effect when the daemon starts again. A key without a value keeps its default.\n\n";
-    out += rows(settings_keys(), "", Settings{});
-    out += "\n## One entry of `mirrors`\n\nA key that k3s ignores is a warning here, not an error.\n\n";
-    out += rows(mirror_keys(), "mirrors.<registry>.", registry::MirrorEntry{});
-    out += "\n## One entry of `configs`\n\n";
-    out += rows(host_keys(), "configs.<host>.", HostDraft{});
-    out += "\n## One entry of `credentials.helpers`\n\n";
-    out += rows(helper_keys(), "credentials.helpers[].", HelperDraft{});
-    return out;
-  }
+std::string settings_markdown() {
+  std::string out =
+      "# Settings\n\n"
+      "Generated from the table in `daemon/settings_table.cc`; a test compares this file with it.\n\n"
+      "Sizes take B, kB, KiB, MB, MiB, GB, GiB, TB, TiB (kB is 1000 bytes, KiB 1024) or a share of the "
+      "file "
+      "system\n"
+      "(`20%`). Durations take ms, s, m, h, d. In patterns `*` stands for one label of a registry name or "
+      "one path\n"
+      "component, `**` for any number of them. *reload*: `systemctl reload layerd` takes the change; "
+      "*restart*: it takes\n"
+      "effect when the daemon starts again. A key without a value keeps its default.\n\n";
+  out += rows(settings_keys(), "", Settings{});
+  out += "\n## One entry of `mirrors`\n\nA key that k3s ignores is a warning here, not an error.\n\n";
+  out += rows(mirror_keys(), "mirrors.<registry>.", registry::MirrorEntry{});
+  out += "\n## One entry of `configs`\n\n";
+  out += rows(host_keys(), "configs.<host>.", HostDraft{});
+  out += "\n## One entry of `credentials.helpers`\n\n";
+  out += rows(helper_keys(), "credentials.helpers[].", HelperDraft{});
+  return out;
+}
 
 }  // namespace layerd::daemon

@@ -28,7 +28,7 @@ class Lookup {
     std::size_t asked = 0, answered = 0;
     bool is_done = false;
     std::vector<Failure> failures;  // of servers, as long as no other one has answered
-    DnsAnswer answer;  // once done and not `broken`: what a server said
+    DnsAnswer answer;               // once done and not `broken`: what a server said
     std::vector<Ticket> questions;
     Ticket next_server;
   };

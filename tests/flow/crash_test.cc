@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <thread>
 
 #include "tests/flow/flow.h"
 
@@ -157,6 +158,9 @@ TEST_CASE("a missing or damaged index costs nothing that the files can tell", "[
   for (const auto& [digest, bytes] : image.blobs) CHECK(flow.layerd.get(Flow::blob(digest)).body == bytes);
   for (const auto& [digest, bytes] : image.blobs)
     CHECK(eventually([&, d = digest] { return flow.layerd.has_blob(d); }));
+  CHECK(eventually([&] { return flow.layerd.has_blob(image.top); }));
+  // Records are gathered for 100 ms before they go to the journal; on a busy disk that takes longer.
+  std::this_thread::sleep_for(std::chrono::milliseconds(600));
   SECTION("removed after an orderly end") {
     CHECK(flow.layerd.stop() == 0);
     const auto files = index_files(flow.layerd.cache_path());
