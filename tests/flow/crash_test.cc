@@ -189,7 +189,9 @@ TEST_CASE("a missing or damaged index costs nothing that the files can tell", "[
     INFO(digest << " " << reply.status << " " << reply.reason);
     CHECK(reply.body == bytes);
   }
-  CHECK(flow.layerd.get(Flow::manifest("1")).body == image.manifests.at(image.top).second);
+  const ProbeReply manifest = flow.layerd.get(Flow::manifest("1"));
+  INFO(flow.layerd.log());
+  CHECK(manifest.body == image.manifests.at(image.top).second);
 }
 
 // rules: changed-file-noticed
