@@ -135,8 +135,11 @@ void DiskStore::set_gauges() {
 }
 
 std::optional<ByteCount> DiskStore::known_size(const Digest& digest) const {
-  const auto entry = rows_.find(digest);
-  return entry ? std::optional(entry->facts.size) : std::nullopt;
+  if (const auto entry = rows_.find(digest)) return entry->facts.size;
+  if (!is_rebuilding_ || removing_.contains(digest)) return std::nullopt;
+  // The listing of the folders has not come here yet. One stat(2), and only until it has.
+  const auto facts = files_->facts(layout_.blob(digest));
+  return facts ? std::optional(facts->size) : std::nullopt;
 }
 
 Ticket DiskStore::open(const Digest& digest, Done<StoredBlobPtr> done) {

@@ -37,6 +37,10 @@ TEST_CASE("an index that cannot be looked through in time is made anew beside th
   f.open();
   CHECK(f.count("layerd_cache_index_rebuilds_total") == 1);
   CHECK(checked_at(f.store->catalog(), 1) == 77);
+  // Before its folder was listed: a whole image must be there from the first request on. Red without the
+  // stat in known_size().
+  CHECK(f.store->known_size(digest) == ByteCount{4});
+  CHECK_FALSE(f.store->known_size(digest_of(DigestAlgorithm::sha256, "never kept")));
   CHECK(f.content(digest) == "kept");
   REQUIRE(f.run_until([&] { return !f.store->is_rebuilding(); }));
   CHECK(f.store->stats().blobs == 1);
