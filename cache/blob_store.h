@@ -55,7 +55,8 @@ class BlobStore {
   // Opens a finished blob. A file whose size, mtime or inode differ from the index is verified
   // first; a bad one is set aside and the answer is not_found. Marks it used.
   virtual Ticket open(const Digest& digest, Done<StoredBlobPtr> done) = 0;
-  // Is it there, as far as the index knows? No disk access but while the index is made anew. For HEAD of hot objects and eviction-free checks.
+  // Is it there, as far as the index knows? No disk access but while the index is made anew. For HEAD of hot
+  // objects and eviction-free checks.
   virtual std::optional<ByteCount> known_size(const Digest& digest) const = 0;
 
   // The partial blob of `digest`: a new one or what a former download left. While it is held no
