@@ -4,7 +4,7 @@ namespace layerd::proxy {
 namespace {
 
 // Finished files leave in slices, so that a file found bad meanwhile breaks off between two of them.
-constexpr ByteCount kSlice = 4_MiB;
+constexpr ByteCount kSlice = 8_MiB;
 
 }  // namespace
 

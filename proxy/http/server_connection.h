@@ -28,7 +28,7 @@ struct ServerLimits {
   std::size_t connections = 1024;
   Duration idle = std::chrono::seconds(75);       // between two requests, and before the first
   Duration head = std::chrono::seconds(10);       // from the first byte of a request to its end
-  Duration send_stall = std::chrono::minutes(5);  // for the client to take one piece (at most 4 MiB)
+  Duration send_stall = std::chrono::minutes(5);  // for the client to take one piece (at most 8 MiB)
   Duration linger = std::chrono::seconds(2);      // for the client to close after us
   ByteCount discarded_body = 64_KiB;              // a longer request body ends the connection
   HeadLimits request_head{};
