@@ -255,7 +255,7 @@ TEST_CASE("a source that breaks breaks the body off and never pads it") {
 // rules: bad-file-breaks-off
 TEST_CASE("a cached file that is found bad while it is sent is broken off") {
   MirrorBench bench;
-  const std::string bytes = pattern(5'000'000);
+  const std::string bytes = pattern(20'000'000);  // more than one piece
   const Digest digest = keep(bench, bytes);
   bench.store.next_goes_bad = true;
   auto exchange = bench.get(url(digest));
