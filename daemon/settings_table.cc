@@ -122,7 +122,7 @@ using std::chrono::seconds;
 const std::vector<Key<Settings>>& settings_keys() {
   static const std::vector<Key<Settings>> kKeys{
       {"registries_file", "file", "an absolute path", true,
-       "A k3s or RKE2 registries.yaml that is read besides this file, at the start and at each reload; what "
+       "A k3s or RKE2 registries.yaml that is read besides this file, at the start and when it changes; what "
        "this file says of a "
        "registry wins.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
@@ -348,9 +348,16 @@ std::string settings_markdown() {
       "system\n"
       "(`20%`). Durations take ms, s, m, h, d. In patterns `*` stands for one label of a registry name or "
       "one path\n"
-      "component, `**` for any number of them. *reload*: `systemctl reload layerd` takes the change; "
-      "*restart*: it takes\n"
-      "effect when the daemon starts again. A key without a value keeps its default.\n\n";
+      "component, `**` for any number of them. *reload*: the change is taken by itself within a second of "
+      "the "
+      "file's\n"
+      "change, or by `systemctl reload layerd`; *restart*: it takes effect when the daemon starts again. A "
+      "key "
+      "without a\n"
+      "value keeps its default. Links on the way to a file may be swapped, as kubernetes does with mounted "
+      "secrets; a\n"
+      "file that is wrong changes nothing and is reported by the log, `layerd status` and "
+      "`layerd_config_refused`.\n\n";
   out += rows(settings_keys(), "", Settings{});
   out += "\n## One entry of `mirrors`\n\nA key that k3s ignores is a warning here, not an error.\n\n";
   out += rows(mirror_keys(), "mirrors.<registry>.", registry::MirrorEntry{});
