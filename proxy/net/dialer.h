@@ -24,9 +24,11 @@ struct TlsSettings {
   std::string ca_dir;          // a folder: its *.crt, *.pem and *.cer are trusted as well; may be empty
   bool system_cas = true;      // false: the system's CAs are not trusted
   unsigned minor_version = 2;  // the least version of TLS is 1.<this>; 2 or 3
-  // Folders that runtimes keep for this host (/etc/docker/certs.d/<host>); those that are not there
-  // count once they are.
-  std::vector<std::string> certs_folders;
+  // Where runtimes keep such settings by host (/etc/docker/certs.d), and which host they are wanted for:
+  // read_certs_folder(). Empty: not looked at.
+  std::vector<std::string> certs_dirs;
+  std::string certs_host;
+  std::uint16_t certs_port = 0;
   bool operator==(const TlsSettings&) const = default;
 };
 
