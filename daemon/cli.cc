@@ -10,6 +10,7 @@
 #include "daemon/admin_access.h"
 #include "daemon/cache_commands.h"
 #include "daemon/config_command.h"
+#include "daemon/opener_command.h"
 #include "daemon/serve.h"
 #include "daemon/status_command.h"
 #include "daemon/version.h"
@@ -88,6 +89,8 @@ void add_commands(CLI::App& app, Choice& choice) {
   app.add_subcommand("serve", "the daemon")->callback([&] {
     choice.run = [&] { return serve_command(choice.config, choice.config_given); };
   });
+  app.add_subcommand("root-helper", "opens for the daemon what only root may read; started by systemd")
+      ->callback([&] { choice.run = [&] { return opener_command(choice.config, choice.config_given); }; });
   auto* config = app.add_subcommand("config", "the effective configuration with secrets masked");
   config->add_flag("--check", choice.check, "only say whether it is valid");
   config->add_flag("--markdown", choice.markdown,

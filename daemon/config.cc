@@ -10,7 +10,7 @@
 #include "daemon/config_proxy.h"
 #include "daemon/config_registries.h"
 #include "daemon/settings_table.h"
-#include "runtime/file.h"
+#include "runtime/guarded_file.h"
 
 namespace layerd::daemon {
 
@@ -114,7 +114,7 @@ LoadedConfig load_config(const std::string& path, LoadOptions options) {
   std::vector<net::FileStamp> stamps;
   const ReadText read = [&stamps](const std::string& name) {
     stamps.push_back(net::FileStamp::of(name));
-    return read_file(name, kMostConfigBytes);
+    return read_guarded(name, kMostConfigBytes);
   };
   auto text = read(path);
   LoadedConfig loaded;
