@@ -56,6 +56,15 @@ TEST_CASE("every refusal tells names and dates of the certificate") {
   check(failure(site, other.port(), site.trusting()), "issued by \"Site CA\"");
 }
 
+TEST_CASE("an authority that was made anew under its old name is named as that") {
+  Site site;
+  site.authority = Identity::make({.common_name = "Site CA", .is_authority = true});
+  TlsServer server(site.served({.common_name = "leaf", .names = {"DNS:registry.test"}}), say_hello);
+  const Error error = failure(site, server.port(), site.trusting());  // ca.crt is of the first one
+  CHECK(error.diagnosis == "tls_unknown_ca");
+  CHECK(says(error, "is signed by another \"Site CA\" than the one trusted here (same name, other key)"));
+}
+
 TEST_CASE("a wildcard covers one label and no more") {
   Site site;
   TlsServer server(site.served({.names = {"DNS:*.corp.test"}}), say_hello);
