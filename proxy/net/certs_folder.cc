@@ -129,7 +129,6 @@ Result<CertsFolder> read_certs_folder(const std::vector<std::string>& roots, con
       const std::string folder = root + "/" + name;
       out.stamps.push_back(FileStamp::of(folder));
       if (!is_readable_folder(folder)) continue;
-      out.is_there = true;
       if (read_containerds(folder, host, port, out)) return out;
       if (auto read = read_dockers(folder, out); !read) return std::move(read).error();
       return out;

@@ -12,11 +12,12 @@
 namespace layerd::net {
 
 struct CertsFolder {
-  bool is_there = false;
   std::vector<std::string> ca_files;                        // trusted besides the system's
   std::vector<std::pair<std::string, std::string>> client;  // certificate and key; no key: in the same file
   bool skip_verify = false;
   std::vector<FileStamp> stamps;  // of what was looked at, there or not
+  // There is no folder, or it is about other things (a hosts.toml that names mirrors alone).
+  bool says_nothing() const { return ca_files.empty() && client.empty() && !skip_verify; }
 };
 
 // What the first folder that is there says of host:port. For each of `roots` in order these names count:

@@ -112,7 +112,7 @@ Result<TlsContextPtr> TlsContext::build(const TlsSettings& settings) {
   if (!settings.certs_dirs.empty()) {
     auto read = read_certs_folder(settings.certs_dirs, settings.certs_host, settings.certs_port);
     if (!read) return unusable("tls_ca_file", "certs_dirs", read.error());
-    if (!read->is_there) return TlsContextPtr();
+    if (read->says_nothing()) return TlsContextPtr();
     folder = std::move(*read);
   }
   ERR_clear_error();

@@ -24,8 +24,8 @@ namespace layerd::net {
 
 class TlsContext {
  public:
-  // Worker side. Null: certs_dirs are given and none has a folder for the host, so that the settings
-  // without them would make the same context. Errors: upstream_unreachable with diagnosis tls_ca_file or
+  // Worker side. Null: certs_dirs are given and say nothing of the host, so that the settings without
+  // them would make the same context. Errors: upstream_unreachable with diagnosis tls_ca_file or
   // tls_client_certificate, naming the file and the cause.
   static Result<std::shared_ptr<TlsContext>> build(const TlsSettings& settings);
   TlsContext();
@@ -83,7 +83,7 @@ class TlsContexts {
   struct Entry {
     TlsSettings settings;
     TlsContextPtr context;
-    bool is_plain = false;  // no folder of certs_dirs is there: the context without them serves
+    bool is_plain = false;  // certs_dirs say nothing of the host: the context without them serves
     TimePoint checked;
     std::vector<std::shared_ptr<Waiter>> waiting;
     Ticket job;

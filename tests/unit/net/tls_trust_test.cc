@@ -187,6 +187,33 @@ TEST_CASE("containerd's hosts.toml brings authorities, client certificates and s
   CHECK(with("skip_verify = perhaps \n"));
 }
 
+TEST_CASE("hosts of which the runtimes' folders say nothing share one context") {
+  Site site(0s);
+  TlsSettings one, two, plain;
+  one.certs_dirs = two.certs_dirs = {site.dir / "certs.d"};
+  one.certs_host = "one.test";
+  two.certs_host = "two.test";
+  one.certs_port = two.certs_port = 443;
+  write_text(site.dir / "certs.d/two.test/hosts.toml", "[host.\"http://127.0.0.1:5151\"]\n");
+  const auto context = [&](const TlsSettings& settings) {
+    std::optional<Result<TlsContextPtr>> got;
+    Ticket ticket =
+        site.contexts->get(settings, [&](Result<TlsContextPtr> result) { got = std::move(result); });
+    REQUIRE(site.until([&] { return got.has_value(); }));
+    REQUIRE(got->ok());
+    return **got;
+  };
+  const auto shared = context(plain);
+  CHECK(context(one) == shared);
+  CHECK(context(two) == shared);
+  write_text(site.dir / "certs.d/one.test/ca.crt", site.authority.certificate);
+  const auto own = context(one);
+  CHECK(own != shared);
+  CHECK(context(one) == own);
+  std::filesystem::remove_all(site.dir / "certs.d/one.test");
+  CHECK(context(one) == shared);
+}
+
 TEST_CASE("what a hosts.toml says of TLS is read as containerd reads it") {
   auto parsed = parse_hosts_toml(R"(# generated
 server = 'https://registry.test' # upstream
