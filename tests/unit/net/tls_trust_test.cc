@@ -90,6 +90,7 @@ TEST_CASE("a folder of authorities is trusted, and read again when a file comes"
   CHECK(served.accepts(settings));
 }
 
+// rules: tls-files-reread
 TEST_CASE("a changed file drops no connection: the next one is made by the new file") {
   Site site(0s);
   TlsServer server(site.served({.names = {"DNS:registry.test"}}), [](TlsServer::Line& line) {
@@ -136,6 +137,7 @@ TEST_CASE("a server below the least version is named as that") {
   CHECK(says(error, "tls.min_version"));
 }
 
+// rules: certs-dirs
 TEST_CASE("docker's folder for a host brings its authorities and client certificates") {
   Site site(0s);
   TlsServerSettings wanting = site.served({.names = {"DNS:registry.test"}});
