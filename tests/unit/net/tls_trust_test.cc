@@ -216,6 +216,20 @@ TEST_CASE("hosts of which the runtimes' folders say nothing share one context") 
   CHECK(context(one) == shared);
 }
 
+TEST_CASE("what cannot be used in the runtimes' folders is told, and no reason to fail") {
+  TempDir dir;
+  write_text(dir / "one/reg.test/hosts.toml", "ca = [");
+  auto read = read_certs_folder({dir / "one"}, "reg.test", 443);
+  REQUIRE(read);
+  CHECK(read->says_nothing());
+  CHECK(read->complaint.find("hosts.toml line 1: a list does not end") != std::string::npos);
+  CHECK(read_certs_folder({dir / "one"}, "other.test", 443)->complaint.empty());
+  for (const char* host : {"", "..", ".", "../one/reg.test"}) {
+    INFO(host);
+    CHECK(read_certs_folder({dir / "one"}, host, 443)->stamps.empty());
+  }
+}
+
 TEST_CASE("what a hosts.toml says of TLS is read as containerd reads it") {
   auto parsed = parse_hosts_toml(R"(# generated
 server = 'https://registry.test' # upstream
