@@ -93,6 +93,7 @@ LoadedConfig parse_config(std::string path, std::string text, const ReadText& re
   ConfigReader reader(path, options.check_files, loaded.warnings, loaded.errors);
   read_map(root, settings_keys(), settings, reader, UnknownKey::is_error, "", later_key_message);
   warn_of_mirrors_behind_aliases(root, settings.rules, reader);
+  warn_of_proxy(root, settings.proxy, reader);
   add_dns_names(settings.dns, settings.rules);
   if (!settings.registries_file.empty())
     read_second_file(settings.registries_file, *root.find("registries_file"), read, options, settings,
