@@ -10,31 +10,35 @@ using enum Diagnosis;
 
 constexpr std::array<DiagnosisText, kDiagnoses> kTexts{{
     {tls_name_mismatch, "tls_name_mismatch", "the certificate of {host} is for other names",
-     "give the server a certificate for {host}, or write the name it has into configs.\"{host}\".tls.server_name"},
-    {tls_unknown_ca, "tls_unknown_ca", "the certificate of {host} is signed by an authority nobody here trusts",
+     "give the server a certificate for {host}, or write the name it has into "
+     "configs.\"{host}\".tls.server_name"},
+    {tls_unknown_ca, "tls_unknown_ca",
+     "the certificate of {host} is signed by an authority nobody here trusts",
      "write the file with that authority's certificate into configs.\"{host}\".tls.ca_file"},
     {tls_expired, "tls_expired", "the certificate of {host} has expired",
      "renew the certificate of {host}; if it is valid elsewhere, set this machine's clock"},
     {tls_not_yet_valid, "tls_not_yet_valid", "the certificate of {host} is not valid yet",
      "set this machine's clock (timedatectl, chronyc makestep); the certificate is most likely right"},
     {dns_not_found, "dns_not_found", "DNS has no address for {host}",
-     "correct the name, or say who knows it: dns: {{zones: {{<domain>: [<server>]}}}} or "
-     "dns: {{hosts: {{{host}: <address>}}}}"},
+     "correct the name, or say who knows it: dns: {zones: {<domain>: [<server>]}} or "
+     "dns: {hosts: {{host}: <address>}}"},
     {dns_suspicious, "dns_suspicious", "DNS answers for {host} with somebody else's address",
-     "ask another DNS server for it: dns: {{zones: {{{host}: [<server>]}}}}, or fix the address: "
-     "dns: {{hosts: {{{host}: <address>}}}}"},
+     "ask another DNS server for it: dns: {zones: {{host}: [<server>]}}, or fix the address: "
+     "dns: {hosts: {{host}: <address>}}"},
     {connect_refused, "connect_refused", "{host} refuses the connection",
      "start the registry, or correct the port in the endpoint"},
     {connect_timeout, "connect_timeout", "{host} does not answer",
      "open the way there (firewall, route, VPN), set proxy, or name a nearer endpoint in mirrors"},
-    {scheme_mismatch, "scheme_mismatch", "{host} speaks HTTP where HTTPS was asked for, or the other way round",
-     "write the scheme that the port speaks into the endpoint: mirrors: {{\"{registry}\": {{endpoint: "
-     "[\"{other_scheme}://{host}\"]}}}}"},
+    {scheme_mismatch, "scheme_mismatch",
+     "{host} speaks HTTP where HTTPS was asked for, or the other way round",
+     "write the scheme that the port speaks into the endpoint: mirrors: {\"{registry}\": {endpoint: "
+     "[\"{other_scheme}://{host}\"]}}"},
     {credentials_missing, "credentials_missing", "{host} wants credentials and none are configured",
-     "add configs: {{\"{host}\": {{auth: {{username: …, password_file: …}}}}}} or a file to "
+     "add configs: {\"{host}\": {auth: {username: ..., password_file: ...}}} or a file to "
      "credentials.docker_config; if it should be public, look at the name"},
     {credentials_unusable, "credentials_unusable", "there are credentials for {host} that cannot be used",
-     "mend the entry that is named: an entry needs `auth` (base64 of user:password), or `username` and `password`"},
+     "mend the entry that is named: an entry needs `auth` (base64 of user:password), or `username` and "
+     "`password`"},
     {credentials_other_host, "credentials_other_host", "there are credentials for another host than {host}",
      "name the image by the host that the account is for, or add the credentials for {host}"},
     {credentials_refused, "credentials_refused", "{host} refuses the credentials",
@@ -49,13 +53,15 @@ constexpr std::array<DiagnosisText, kDiagnoses> kTexts{{
      "wait, or log in: an account has a higher limit (configs.\"{host}\".auth)"},
     {proxy_failed, "proxy_failed", "the proxy does not let us through to {host}",
      "mend what the proxy complains about (user, password, rights), or put {host} into proxy.no_proxy"},
-    {storage_unreachable, "storage_unreachable", "the registry answers, and the storage with its blobs does not",
-     "open the way to the storage host that is named (firewall, proxy, DNS), or mirror through a registry that "
+    {storage_unreachable, "storage_unreachable",
+     "the registry answers, and the storage with its blobs does not",
+     "open the way to the storage host that is named (firewall, proxy, DNS), or mirror through a registry "
+     "that "
      "serves blobs itself"},
     {platform_missing, "platform_missing", "the image is not there for this platform",
      "build and push it for this platform, or take a tag that has it"},
     {not_configured, "not_configured", "the configuration does not let layerd ask {host}",
-     "add configs: {{\"{host}\": {{}}}} if it is meant, and look at allow, aliases and offline"},
+     "add configs: {\"{host}\": {}} if it is meant, and look at allow, aliases and offline"},
     {runtime_bypass, "runtime_bypass", "the container runtime does not ask layerd for {registry}",
      "run `layerd setup` for the runtime, or add {registry} to its mirrors"},
     {upstream_error, "upstream_error", "{host} answers something that a registry does not say",
@@ -81,6 +87,7 @@ constexpr std::pair<std::string_view, Diagnosis> kWords[] = {
     {"address_not_allowed", not_configured},
     {"alias_result_invalid", not_configured},
     {"offline", not_configured},
+    {"blob_unknown", upstream_error},
 };
 
 Diagnosis diagnosis_of_fault(const Error& error) {

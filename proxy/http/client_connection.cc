@@ -13,6 +13,11 @@ constexpr std::size_t kHeadRead = 16_KiB;
 constexpr std::size_t kWorthSkipping = 16_KiB;
 constexpr int kMostInterimAnswers = 16;
 
+// An alert or a handshake message of SSL 3 to TLS 1.3.
+bool is_tls_record(std::string_view bytes) {
+  return bytes.size() >= 2 && (bytes[0] == 0x15 || bytes[0] == 0x16) && bytes[1] == 0x03;
+}
+
 }  // namespace
 
 // An outstanding call; taking it back leaves the connection broken.
@@ -69,6 +74,12 @@ void ClientConnection::read_head() {
 }
 
 void ClientConnection::on_head_bytes(Bytes got) {
+  if (!answer_begun_ && is_tls_record(got.view())) {
+    Error error{Errc::upstream_protocol,
+                fmt::format("{} answers plain HTTP with TLS; write https:// in its endpoint", name_)};
+    error.diagnosis = "scheme_mismatch";
+    return fail(std::move(error));
+  }
   answer_begun_ = true;
   while (!got.empty()) {
     if (!take_head(got)) return;

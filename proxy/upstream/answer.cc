@@ -142,6 +142,16 @@ std::string status_and_words(int status, std::string_view body) {
   return said.empty() ? words : words + ": " + said;
 }
 
+// What servers say that were asked in plain HTTP on a port for TLS: nginx, Go's net/http, Apache.
+bool is_port_of_tls(int status, std::string_view body) {
+  if (status != 400) return false;
+  const auto says = [text = body.substr(0, 4096)](std::string_view words) {
+    return text.find(words) != std::string_view::npos;
+  };
+  return says("plain HTTP request was sent to HTTPS port") || says("HTTP request to an HTTPS server") ||
+         says("speaking plain HTTP to an SSL-enabled server port");
+}
+
 Error status_error(const http::ResponseHead& head, std::string_view body, std::string_view place) {
   Error error{Errc::upstream_status,
               fmt::format("{} answered {}", place, status_and_words(head.status, body))};
@@ -153,12 +163,18 @@ Error status_error(const http::ResponseHead& head, std::string_view body, std::s
       break;
     case 404:
       error.code = Errc::not_found;
+      if (registry::read_error_body(body).code == "NAME_UNKNOWN") error.diagnosis = "repository_unknown";
       break;
     case 416:
       error.code = Errc::range_unsatisfiable;
       break;
     case 429:
       error.diagnosis = "rate_limited";
+      break;
+    case 400:
+      if (!is_port_of_tls(head.status, body)) break;
+      error.diagnosis = "scheme_mismatch";
+      error.message += "; the port speaks TLS: write https:// in its endpoint";
       break;
     default:
       break;

@@ -20,6 +20,9 @@ Result<FetchResponse> read_answer(const FetchRequest& request, const http::Respo
 // to (`is_elsewhere`) must show it; an endpoint itself may be silent, but not HTML.
 bool is_registrys_own_404(const http::ResponseHead& head, std::string_view body, bool is_elsewhere);
 
+// Is this the answer of a port that wants TLS and was asked without?
+bool is_port_of_tls(int status, std::string_view body);
+
 // The error a status other than 200 and 206 means. `place`: "https://ghcr.io for library/nginx".
 Error status_error(const http::ResponseHead& head, std::string_view body, std::string_view place);
 

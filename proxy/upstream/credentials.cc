@@ -22,6 +22,10 @@ std::string without_line_end(std::string text) {
   return text;
 }
 
+Error unusable(std::string message, int sys_errno) {
+  return {Errc::config, std::move(message), sys_errno, 0, "credentials_unusable", {}};
+}
+
 }  // namespace
 
 NodeCredentialsPtr make_credentials(registry::Credentials value) {
@@ -40,15 +44,14 @@ Result<CredentialSource::PasswordFile> CredentialSource::read(const std::string&
                                                               const PasswordFile& known) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0)
-    return Error{Errc::config,
-                 fmt::format("cannot read the password file {}: {}", path, std::strerror(errno)), errno};
+    return unusable(fmt::format("cannot read the password file {}: {}", path, std::strerror(errno)), errno);
   const Stamp stamp{status.st_mtim.tv_sec, status.st_mtim.tv_nsec, static_cast<std::uint64_t>(status.st_size),
                     status.st_ino, status.st_dev};
   if (stamp == known.stamp) return known;
   auto text = read_file(path, kMostPasswordBytes);
   if (!text)
-    return Error{Errc::config, fmt::format("cannot read the password file: {}", text.error().message),
-                 text.error().sys_errno};
+    return unusable(fmt::format("cannot read the password file: {}", text.error().message),
+                    text.error().sys_errno);
   return PasswordFile{stamp, without_line_end(std::move(*text))};
 }
 
@@ -128,6 +131,7 @@ class CredentialSource::Lookup final : public Pending<FoundCredentials> {
       auto choice = registry::choose(*file.config, place_);
       switch (choice.kind) {
         case registry::DockerChoice::Kind::credentials:
+          remark(*file.config, choice.credentials.source);
           return use(make_credentials(std::move(choice.credentials)));
         case registry::DockerChoice::Kind::helper:
           return ask({registry::HelperKind::docker, choice.helper, {}, {}, place_, choice.said},
@@ -137,6 +141,12 @@ class CredentialSource::Lookup final : public Pending<FoundCredentials> {
       }
     }
     next_helper();
+  }
+
+  // Problems of a file begin with the key of the entry they are about, which its source ends with.
+  void remark(const registry::DockerConfig& config, const std::string& source) {
+    for (const auto& problem : config.problems)
+      if (source.ends_with(problem.substr(0, problem.find(": ")))) found_.remarks.push_back(problem);
   }
 
   void next_helper() {
