@@ -109,6 +109,7 @@ void EndpointWalk::on_dialled(Result<net::ByteStreamPtr> stream) {
 
 void EndpointWalk::tell_connection(const Result<net::ByteStreamPtr>& stream) {
   const auto said = stream ? std::string() : printable(stream.error().message, 1000);
+  if (stream && !dialled_->connected) dialled_->connected = (*stream)->peer();
   if (!dialled_->connected) {
     auto& last = report_.steps.back();
     const bool is_told = last.step == "dns" && last.state == StepState::bad;
