@@ -184,11 +184,29 @@ void EndpointWalk::ping() {
 
 void EndpointWalk::on_ping(Result<upstream::Landed> landed) {
   const auto ended = std::move(asking_);
+  if (!landed && endpoint_.base.scheme == "http" && landed.error().diagnosis.empty())
+    return ask_other_scheme(std::move(landed).error());
   if (!landed) return fail("api", std::move(landed).error());
   tell_api(*landed);
   if (!landed->is_elsewhere) demand_ = upstream::read_demand(landed->response.head.headers);
   landed->response.body.reset();
   reference_.empty() ? log_in() : ask_manifest();
+}
+
+// Who is asked in plain HTTP and hangs up, or talks nonsense, may want TLS.
+void EndpointWalk::ask_other_scheme(Error error) {
+  auto where = dial_request();
+  where.report = nullptr;
+  where.tls = true;
+  where.tls_settings.insecure_skip_verify = true;
+  pending_ =
+      parts_.dialer.dial(where, [this, error = std::move(error)](Result<net::ByteStreamPtr> stream) mutable {
+        if (stream) {
+          error.message += "; the port speaks TLS: write https:// in its endpoint";
+          error.diagnosis = "scheme_mismatch";
+        }
+        fail("api", std::move(error));
+      });
 }
 
 // Only told: the pull itself does not ask /v2/ unless it must.

@@ -36,6 +36,7 @@ class EndpointWalk {
   void ask_clock(Error error);
   void on_clock(Error error, const Result<http::ClientResponse>& response);
   void ping();
+  void ask_other_scheme(Error error);
   void on_ping(Result<upstream::Landed> landed);
   void tell_api(const upstream::Landed& landed);
   void ask_manifest();

@@ -17,7 +17,7 @@ std::string scopes_of(const upstream::TokenRequest& request) {
 }  // namespace
 
 void CheckRecorder::begin_endpoint() {
-  told_credentials_ = told_token_ = looks_for_credentials_ = waits_for_token_ = false;
+  told_credentials_ = told_token_ = waits_for_token_ = false;
   elsewhere_.clear();
   facts_.source.clear();
   facts_.secret_flaw.clear();
@@ -27,12 +27,11 @@ void CheckRecorder::failed(std::string_view step, const Error& error) {
   if (waits_for_token_) step = "token";
   const bool is_about_them =
       error.diagnosis == "credentials_unusable" || error.diagnosis == "credentials_other_host";
-  if (looks_for_credentials_ && is_about_them) step = "credentials";
+  if (is_about_them) step = "credentials";
   report_.add(step, StepState::bad, printable(error.message, 1000));
 }
 
 void CheckRecorder::answered(const registry::Url& url, const http::ResponseHead& head, bool is_elsewhere) {
-  looks_for_credentials_ = false;
   if (is_elsewhere) elsewhere_ = upstream::origin_name(url);
   const auto left = head.headers.get("ratelimit-remaining"), most = head.headers.get("ratelimit-limit");
   if (!left || !most) return;
@@ -41,7 +40,6 @@ void CheckRecorder::answered(const registry::Url& url, const http::ResponseHead&
 }
 
 void CheckRecorder::looked_for_credentials(const upstream::FoundCredentials& found) {
-  looks_for_credentials_ = true;
   if (told_credentials_) return;
   told_credentials_ = true;
   CheckStep* step = nullptr;
@@ -61,7 +59,6 @@ void CheckRecorder::looked_for_credentials(const upstream::FoundCredentials& fou
 
 void CheckRecorder::asks_for_token(const upstream::TokenRequest& request, std::string_view note) {
   waits_for_token_ = true;
-  looks_for_credentials_ = false;
   token_from_ = upstream::origin_name(request.realm);
   token_scope_ = scopes_of(request);
   if (!note.empty()) report_.add("credentials", StepState::told, printable(note, 600));

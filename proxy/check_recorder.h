@@ -31,8 +31,7 @@ class CheckRecorder final : public upstream::FlowWatcher {
  private:
   CheckReport& report_;
   VerdictFacts& facts_;
-  bool told_credentials_ = false, told_token_ = false;
-  bool looks_for_credentials_ = false, waits_for_token_ = false;
+  bool told_credentials_ = false, told_token_ = false, waits_for_token_ = false;
   std::string token_from_, token_scope_, elsewhere_, rate_limit_;
 };
 

@@ -135,8 +135,9 @@ void AuthorizationFlow::explain(Error& error) const {
 }
 
 Error AuthorizationFlow::none_configured() const {
-  Error error{Errc::denied, fmt::format("{} wants a user name and a password for {}",
-                                        origin_name(endpoint_.base), endpoint_.repository)};
+  Error error{Errc::denied,
+              fmt::format("{} wants a user name and a password{}{}", origin_name(endpoint_.base),
+                          endpoint_.repository.empty() ? "" : " for ", endpoint_.repository)};
   error.status = 401;
   explain_none(error, endpoint_, outcome_);
   return error;

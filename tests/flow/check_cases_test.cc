@@ -259,13 +259,26 @@ TEST_CASE("check: plain HTTP is spoken on the port that was asked for TLS", "[ch
 TEST_CASE("check: TLS is spoken on the port that was asked for plain HTTP", "[check][cases]") {
   Case it;
   SecureRegistry site(it, {.common_name = "nexus", .names = {"IP:127.0.0.1"}});
-  SECTION("by a server that answers with an alert") { it.start_at("http://" + site.registry.address()); }
   std::optional<Nginx> nginx;
+  std::optional<BlockingServer> alerting;
+  std::string pulled = "scheme_mismatch";
   SECTION("by nginx, which says so") {
     nginx.emplace(it.dir / "nginx", Certificate{it.dir / "own.crt", it.dir / "own.key"}, site.registry.url());
     it.start_at("http://" + nginx->address());
   }
-  const Checked walked = it.expect("scheme_mismatch");
+  SECTION("by a server that answers with an alert") {
+    alerting.emplace([](const ServerRequest&, ServerConnection& connection) {
+      connection.write(std::string("\x15\x03\x03\x00\x02\x02\x46", 7));
+      connection.cut(false);
+      return false;
+    });
+    it.start_at(fmt::format("http://127.0.0.1:{}", alerting->port()));
+  }
+  SECTION("by a server that hangs up, which only a check finds out about") {
+    it.start_at("http://" + site.registry.address());
+    pulled = "upstream_error";
+  }
+  const Checked walked = it.expect("scheme_mismatch", kImage, Flow::manifest("1"), pulled);
   CHECK(walked.remedy().find("https://127.0.0.1:") != std::string::npos);
 }
 
@@ -338,7 +351,8 @@ TEST_CASE("check: a password with a stray newline", "[check][cases]") {
   const Checked bad = it.expect("credentials_refused");
   CHECK(bad.cause().find("there is a line break in it") != std::string::npos);
   CHECK(bad.remedy().find("without that") != std::string::npos);
-  CHECK(bad.output.find("s3") == std::string::npos);
+  CHECK(bad.output.find("cret\"") == std::string::npos);
+  CHECK(bad.output.find(base64("robot:s3\ncret")) == std::string::npos);
 }
 
 TEST_CASE("check: the right account at the wrong domain", "[check][cases]") {
@@ -430,8 +444,14 @@ TEST_CASE("check: the registry answers and its blob store is blocked", "[check][
     away.headers = {{"Location", hole->url() + "/bucket/object?signature=s3cret"}};
   }
   registry.fault("/blobs/", away);
-  it.start_at(registry.url(), fmt::format("timeouts: {{connect: 300ms}}\nallow: [\"*\", \"127.0.0.1:*\"]\n"));
-  const Checked walked = it.expect("storage_unreachable", kImage, Flow::blob(image.layers[0]));
+  it.start_at(registry.url(), "timeouts: {connect: 300ms}\nallow: [\"*\", \"127.0.0.1:*\"]\n");
+  const Checked walked = check(*it.layerd, kImage);
+  INFO(walked.output);
+  CHECK(walked.status == 1);
+  CHECK(walked.code() == "storage_unreachable");
+  CHECK(walked.remedy().find("firewall") != std::string::npos);
+  // A pull tries for longer; once is enough.
+  if (!is_dropped) CHECK(code_in(it.layerd->get(Flow::blob(image.layers[0]))) == "storage_unreachable");
   CHECK(walked.cause().find("where " + registry.url() + " redirects to") != std::string::npos);
   CHECK(walked.step("manifest") != nullptr);
   CHECK(walked.output.find("s3cret") == std::string::npos);
