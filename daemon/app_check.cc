@@ -1,6 +1,7 @@
 // The part of App behind `layerd check`: it hands the daemon's own resolver, dialer, credentials, tokens and
 // store to a walk. Loop thread.
 #include "daemon/app.h"
+#include "daemon/way_out.h"
 #include "proxy/check_walk.h"
 #include "proxy/net/address.h"
 
@@ -31,8 +32,11 @@ void App::build_check() {
 
 Ticket App::check(const std::string& name, const std::string& platform, Callback<void(AdminReply)> done) {
   std::erase_if(checks_, [](const auto& slot) { return slot.expired(); });
-  proxy::CheckQuestion question{name, platform, settings_->compiled_rules,
+  proxy::CheckQuestion question{name,
+                                platform,
+                                settings_->compiled_rules,
                                 std::shared_ptr<const registry::RulesInput>(settings_, &settings_->rules),
+                                proxy_rules(*settings_),
                                 settings_->offline};
   const auto refuse = [&](int status, std::string_view code, std::string_view why) {
     return loop_.post([reply = admin_error(status, code, why), done = std::move(done)]() mutable {

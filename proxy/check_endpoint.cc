@@ -75,6 +75,7 @@ net::DialRequest EndpointWalk::dial_request() const {
                                         kit_.flows.settings, parts_.loop.now(), deadline_)
                    .where;
   where.report = dialled_;
+  if (kit_.proxies) where.proxy = kit_.proxies->choose(where.tls, where.host, where.port);
   return where;
 }
 
@@ -82,7 +83,7 @@ void EndpointWalk::ask_dns() {
   const auto where = dial_request();
   if (where.proxy) {
     report_.add("dns", StepState::told,
-                fmt::format("the proxy {}:{} looks {} up", where.proxy->host, where.proxy->port, where.host));
+                fmt::format("the proxy {} looks {} up", where.proxy->str(), where.host));
     return dial();
   }
   pending_ = parts_.resolver.inquire(where.host, [this](Result<net::DnsReport> report) {
@@ -113,8 +114,9 @@ void EndpointWalk::tell_connection(const Result<net::ByteStreamPtr>& stream) {
   if (!dialled_->connected) {
     auto& last = report_.steps.back();
     const bool is_told = last.step == "dns" && last.state == StepState::bad;
+    const bool is_unknown = dialled_->addresses.empty() && dialled_->proxy.empty();
     if (is_told) last.said = said;
-    if (!is_told) report_.add(dialled_->addresses.empty() ? "dns" : "connect", StepState::bad, said);
+    if (!is_told) report_.add(is_unknown ? "dns" : "connect", StepState::bad, said);
   } else {
     report_.add("connect", StepState::good,
                 dialled_->connected->str() +
@@ -134,6 +136,8 @@ void EndpointWalk::tell_connection(const Result<net::ByteStreamPtr>& stream) {
   }
   const net::PeerCertificates none;
   const auto& tls = dialled_->tls ? *dialled_->tls : none;
+  const bool is_proxys = !stream && stream.error().diagnosis == "proxy_failed";
+  if (is_proxys) return static_cast<void>(report_.add("proxy", StepState::bad, said));
   if (!stream) return tell_tls(report_, StepState::bad, said, tls);
   using Verdict = net::PeerCertificates::Verdict;
   const auto verdict = tls.verdict == Verdict::unchecked
@@ -198,6 +202,7 @@ void EndpointWalk::ask_other_scheme(Error error) {
   auto where = dial_request();
   where.report = nullptr;
   where.tls = true;
+  where.proxy = kit_.proxies ? kit_.proxies->choose(true, where.host, where.port) : nullptr;
   where.tls_settings.insecure_skip_verify = true;
   pending_ =
       parts_.dialer.dial(where, [this, error = std::move(error)](Result<net::ByteStreamPtr> stream) mutable {

@@ -34,12 +34,13 @@ struct CheckQuestion {
   std::string platform;                               // "linux/arm64/v8"; empty: this machine's
   registry::RulesPtr rules;                           // never null
   std::shared_ptr<const registry::RulesInput> input;  // what they were made of; never null
+  net::ProxyRulesPtr proxies = nullptr;               // null: none
   bool offline = false;
 };
 
 // What one walk has for itself.
 struct CheckKit {
-  CheckKit(const CheckParts& parts, CheckRecorder& watcher)
+  CheckKit(const CheckParts& parts, CheckRecorder& watcher, net::ProxyRulesPtr way_out)
       : client(parts.loop, parts.dialer, parts.metrics),
         health(parts.loop, parts.flows.settings),
         flows{parts.loop,
@@ -52,10 +53,14 @@ struct CheckKit {
               parts.flows.rate_limits,
               demands,
               health,
+              parts.flows.download_limit,
               parts.flows.body_bytes,
               parts.flows.redirects,
               parts.flows.retries,
-              &watcher} {}
+              &watcher},
+        proxies(std::move(way_out)) {
+    client.set_proxies(proxies);
+  }
   CheckKit(const CheckKit&) = delete;
   CheckKit& operator=(const CheckKit&) = delete;
 
@@ -63,6 +68,7 @@ struct CheckKit {
   upstream::Demands demands;
   upstream::EndpointHealth health;
   upstream::FlowParts flows;
+  const net::ProxyRulesPtr proxies;
 };
 
 }  // namespace layerd::proxy

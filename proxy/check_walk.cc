@@ -69,7 +69,7 @@ CheckWalk::CheckWalk(const CheckParts& parts, CheckQuestion question, Done<Check
       question_(std::move(question)),
       deadline_(Deadline::in(parts.loop.now(), kWalk)),
       recorder_(report_, facts_),
-      kit_(parts, recorder_) {
+      kit_(parts, recorder_, question_.proxies) {
   report_.name = printable(question_.name, 300);
 }
 

@@ -13,9 +13,9 @@ constexpr std::size_t kHeadRead = 16_KiB;
 constexpr std::size_t kWorthSkipping = 16_KiB;
 constexpr int kMostInterimAnswers = 16;
 
-// An alert or a handshake message of SSL 3 to TLS 1.3.
-bool is_tls_record(std::string_view bytes) {
-  return bytes.size() >= 2 && (bytes[0] == 0x15 || bytes[0] == 0x16) && bytes[1] == 0x03;
+// The beginning of a TLS record: an alert, or a handshake. No HTTP begins so.
+bool speaks_tls(std::string_view bytes) {
+  return bytes.size() >= 2 && (bytes[0] == 0x15 || bytes[0] == 0x16) && bytes[1] == 3;
 }
 
 }  // namespace
@@ -74,12 +74,7 @@ void ClientConnection::read_head() {
 }
 
 void ClientConnection::on_head_bytes(Bytes got) {
-  if (!answer_begun_ && is_tls_record(got.view())) {
-    Error error{Errc::upstream_protocol,
-                fmt::format("{} answers plain HTTP with TLS; write https:// in its endpoint", name_)};
-    error.diagnosis = "scheme_mismatch";
-    return fail(std::move(error));
-  }
+  if (!answer_begun_ && speaks_tls(got.view()) && stream_->tls_version().empty()) return fail(tls_error());
   answer_begun_ = true;
   while (!got.empty()) {
     if (!take_head(got)) return;
@@ -94,6 +89,14 @@ void ClientConnection::on_head_bytes(Bytes got) {
     parser_.next();  // an interim answer; the real one follows
   }
   read_head();
+}
+
+// HTTPS spoken where we were told of HTTP.
+Error ClientConnection::tls_error() const {
+  Error error{Errc::upstream_protocol,
+              fmt::format("{} speaks TLS and no plain HTTP; write https:// in its endpoint", name_)};
+  error.diagnosis = "scheme_mismatch";
+  return error;
 }
 
 // False if the head was refused and the call has been answered.

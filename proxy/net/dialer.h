@@ -24,9 +24,11 @@ struct TlsSettings {
   std::string ca_dir;          // a folder: its *.crt, *.pem and *.cer are trusted as well; may be empty
   bool system_cas = true;      // false: the system's CAs are not trusted
   unsigned minor_version = 2;  // the least version of TLS is 1.<this>; 2 or 3
-  // Folders that runtimes keep for this host (/etc/docker/certs.d/<host>); those that are not there
-  // count once they are.
-  std::vector<std::string> certs_folders;
+  // Where runtimes keep such settings by host (/etc/docker/certs.d), and which host they are wanted for:
+  // read_certs_folder(). Empty: not looked at.
+  std::vector<std::string> certs_dirs;
+  std::string certs_host;
+  std::uint16_t certs_port = 0;
   bool operator==(const TlsSettings&) const = default;
 };
 
@@ -58,8 +60,8 @@ class Dialer {
  public:
   virtual ~Dialer() = default;
   // Errors: upstream_unreachable with a diagnosis (dns_not_found, dns_timeout, connect_refused,
-  // connect_timeout, network_unreachable, tls_name_mismatch, tls_unknown_ca, tls_self_signed, tls_expired,
-  // tls_not_yet_valid, scheme_mismatch, tls_protocol, proxy_failed, ...); refused_by_policy
+  // connect_timeout, network_unreachable, tls_name_mismatch, dns_suspicious, tls_unknown_ca, tls_self_signed,
+  // tls_expired, tls_not_yet_valid, scheme_mismatch, tls_protocol, proxy_failed, ...); refused_by_policy
   // (address_not_allowed); upstream_timeout.
   virtual Ticket dial(const DialRequest& request, Done<ByteStreamPtr> done) = 0;
 };

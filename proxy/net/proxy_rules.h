@@ -27,6 +27,9 @@ struct Proxy {
 };
 using ProxyPtr = std::shared_ptr<const Proxy>;
 
+// "Basic …" for Proxy-Authorization; empty if the proxy has no user.
+std::string proxy_authorization(const Proxy& proxy);
+
 // "http://user:pass@proxy:3128", "https://…", or "host:port" (http). Without a port 80, 443 for https.
 // Errors: config; the sentence masks user and password.
 Result<Proxy> parse_proxy(std::string_view text);

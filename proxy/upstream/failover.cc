@@ -10,12 +10,6 @@
 namespace layerd::upstream {
 namespace {
 
-// Somebody answered, and will say the same again.
-bool is_settled(const Error& error) {
-  return error.diagnosis.starts_with("tls_") || error.diagnosis == "scheme_mismatch" ||
-         error.diagnosis == "dns_suspicious";
-}
-
 // How much an error tells: a registry's own word before a failure of the way there.
 int weight(const Error& error) {
   switch (error.code) {
@@ -33,7 +27,10 @@ int weight(const Error& error) {
     case Errc::truncated:
       return 3;
     case Errc::upstream_unreachable:
-      return is_settled(error) ? 5 : 2;
+      return error.diagnosis.starts_with("tls_") || error.diagnosis == "scheme_mismatch" ||
+                     error.diagnosis == "proxy_failed" || error.diagnosis == "dns_suspicious"
+                 ? 5
+                 : 2;
     case Errc::not_found:
       return 0;
     default:
@@ -46,7 +43,9 @@ int weight(const Error& error) {
 bool is_worth_retrying(const Error& error) {
   switch (error.code) {
     case Errc::upstream_unreachable:
-      return error.diagnosis != "dns_not_found" && !is_settled(error);
+      if (error.diagnosis == "proxy_failed") return error.status == 0 || error.status >= 500;
+      return error.diagnosis != "dns_not_found" && error.diagnosis != "scheme_mismatch" &&
+             error.diagnosis != "dns_suspicious" && !error.diagnosis.starts_with("tls_");
     case Errc::upstream_timeout:
     case Errc::truncated:
     case Errc::overloaded:

@@ -10,6 +10,7 @@
 #include "tests/flow/flow.h"
 #include "tests/support/checked.h"
 #include "tests/support/fake_dns.h"
+#include "tests/support/fake_proxy.h"
 #include "tests/support/free_port.h"
 #include "tests/support/nginx.h"
 #include "tests/support/tls_server.h"
@@ -165,6 +166,59 @@ TEST_CASE("check: a server whose certificate is for other names", "[check][cases
         std::string::npos);
   CHECK(walked.text("tls").find("issued by \"the site's CA\"") != std::string::npos);
   CHECK(walked.remedy().find("server_name") != std::string::npos);
+}
+
+TEST_CASE("check: DNS answers with somebody else's address", "[check][cases]") {
+  Case it;
+  FakeDns dns;
+  dns.set("ghcr.example", {{"127.0.0.1"}});
+  dns.set("nexus.site.test", {{"127.0.0.1"}});
+  SecureRegistry other(it, {.common_name = "pages", .names = {"DNS:*.github.test", "DNS:www.site.test"}});
+  const auto zone = fmt::format("dns: {{zones: {{\".\": \"{}\"}}}}\n", dns.address());
+  SECTION("of quite another name") {
+    it.start_at(other.at("ghcr.example"), other.trust("ghcr.example") + zone);
+    const Checked walked = it.expect("dns_suspicious");
+    CHECK(walked.cause().find("certificate is valid for *.github.test, www.site.test, not ghcr.example") !=
+          std::string::npos);
+    CHECK(walked.cause().find("(127.0.0.1:") != std::string::npos);
+    CHECK(walked.remedy().find("dns: {hosts: {ghcr.example") != std::string::npos);
+  }
+  SECTION("a server of the same domain that has the wrong certificate is no lie of DNS") {
+    it.start_at(other.at("nexus.site.test"), other.trust("nexus.site.test") + zone);
+    it.expect("tls_name_mismatch");
+  }
+}
+
+TEST_CASE("check: the proxy on the way out refuses, or is not there", "[check][cases]") {
+  Case it;
+  std::optional<FakeProxy> proxy;
+  std::string url = fmt::format("http://127.0.0.1:{}", free_port());
+  std::string said = "refused the connection";
+  SECTION("not there") {}
+  SECTION("it wants other credentials") {
+    proxy.emplace(FakeProxySettings{.user_and_password = "u:s3cret"});
+    url = proxy->url("u:wr0ng@");
+    said = "407";
+  }
+  SECTION("it refuses the target") {
+    proxy.emplace(FakeProxySettings{.answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"});
+    url = proxy->url();
+    said = "403";
+  }
+  it.start_at("https://registry.example", fmt::format("proxy: {{https: \"{}\"}}\n", url));
+  const Checked walked = it.expect("proxy_failed");
+  CHECK(walked.cause().find("127.0.0.1") != std::string::npos);
+  CHECK(walked.cause().find(said) != std::string::npos);
+  CHECK(walked.remedy().find("no_proxy") != std::string::npos);
+  CHECK(walked.text("dns").find("looks registry.example up") != std::string::npos);
+  CHECK(walked.output.find("wr0ng") == std::string::npos);
+}
+
+TEST_CASE("check: a way out that needs a proxy says so in its remedy", "[check][cases]") {
+  Case it;
+  BlackHole hole;
+  it.start_at(hole.url(), "timeouts: {connect: 300ms}\n");
+  CHECK(check(*it.layerd, kImage).remedy().find("proxy") != std::string::npos);
 }
 
 TEST_CASE("check: the authority that signed the certificate is not known here", "[check][cases]") {
