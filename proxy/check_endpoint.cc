@@ -104,6 +104,8 @@ void EndpointWalk::dial() {
 void EndpointWalk::on_dialled(Result<net::ByteStreamPtr> stream) {
   tell_connection(stream);
   if (!stream && is_about_time(stream.error())) return ask_clock(std::move(stream).error());
+  const auto word = stream ? std::string() : stream.error().diagnosis;
+  if (word == "tls_timeout" || word == "tls_handshake") return ask_in_plain(std::move(stream).error());
   if (!stream) return finish(std::move(stream).error());
   ping();
 }
@@ -189,7 +191,7 @@ void EndpointWalk::ping() {
 void EndpointWalk::on_ping(Result<upstream::Landed> landed) {
   const auto ended = std::move(asking_);
   if (!landed && endpoint_.base.scheme == "http" && landed.error().diagnosis.empty())
-    return ask_other_scheme(std::move(landed).error());
+    return ask_over_tls(std::move(landed).error());
   if (!landed) return fail("api", std::move(landed).error());
   tell_api(*landed);
   if (!landed->is_elsewhere) demand_ = upstream::read_demand(landed->response.head.headers);
@@ -198,7 +200,7 @@ void EndpointWalk::on_ping(Result<upstream::Landed> landed) {
 }
 
 // Who is asked in plain HTTP and hangs up, or talks nonsense, may want TLS.
-void EndpointWalk::ask_other_scheme(Error error) {
+void EndpointWalk::ask_over_tls(Error error) {
   auto where = dial_request();
   where.report = nullptr;
   where.tls = true;
@@ -211,6 +213,24 @@ void EndpointWalk::ask_other_scheme(Error error) {
           error.diagnosis = "scheme_mismatch";
         }
         fail("api", std::move(error));
+      });
+}
+
+// Who takes the beginning of TLS without an answer may be waiting for the end of an HTTP request.
+void EndpointWalk::ask_in_plain(Error error) {
+  auto request =
+      upstream::client_request("GET", upstream::ping_url(endpoint_), *endpoint_.settings,
+                               dial_request().policy, kit_.flows.settings, parts_.loop.now(), deadline_);
+  request.where.tls = false;
+  request.fresh_connection = true;
+  pending_ = kit_.client.start(
+      std::move(request), [this, error = std::move(error)](Result<http::ClientResponse> response) mutable {
+        if (response) {
+          error.message += "; the port speaks plain HTTP: write http:// in its endpoint";
+          error.diagnosis = "scheme_mismatch";
+          report_.steps.back().said = printable(error.message, 1000);
+        }
+        finish(std::move(error));
       });
 }
 
@@ -253,7 +273,27 @@ void EndpointWalk::on_manifest(Result<upstream::FetchResponse> response) {
   const auto ended = std::move(fetching_);
   if (response) return finish(std::move(response));
   auto error = std::move(response).error();
-  if (error.code == Errc::not_found) return ask_tags(std::move(error));
+  if (error.status >= 400) return ask_words(std::move(error));
+  fail("manifest", std::move(error));
+}
+
+// An answer to HEAD has no body: what the registry has to say comes with a GET.
+void EndpointWalk::ask_words(Error error) {
+  request_.head_only = false;
+  fetching_ = std::make_unique<upstream::RequestFlow>(kit_.flows, request_, rules_, index_, deadline_);
+  limit_ = parts_.loop.at(deadline_, "check of an endpoint",
+                          [this, error] { on_words(error, fetching_->expired()); });
+  fetching_->start([this, error](Result<upstream::FetchResponse> response) mutable {
+    on_words(std::move(error), std::move(response));
+  });
+}
+
+void EndpointWalk::on_words(Error error, Result<upstream::FetchResponse> response) {
+  limit_.reset();
+  const auto ended = std::move(fetching_);
+  if (response) return finish(std::move(response));  // it knows no HEAD
+  if (response.error().status >= 400) error = std::move(response).error();
+  if (error.code == Errc::not_found && error.diagnosis.empty()) return ask_tags(std::move(error));
   fail("manifest", std::move(error));
 }
 
@@ -274,7 +314,7 @@ void EndpointWalk::on_tags(Error error, Result<upstream::FetchResponse> response
   limit_.reset();
   const auto ended = std::move(fetching_);
   if (!response) {
-    if (response.error().code == Errc::not_found) error.diagnosis = "repository_unknown";
+    if (response.error().diagnosis == "repository_unknown") error.diagnosis = "repository_unknown";
     return fail("manifest", std::move(error));
   }
   pending_ = upstream::read_small_body(

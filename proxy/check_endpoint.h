@@ -36,11 +36,14 @@ class EndpointWalk {
   void ask_clock(Error error);
   void on_clock(Error error, const Result<http::ClientResponse>& response);
   void ping();
-  void ask_other_scheme(Error error);
+  void ask_over_tls(Error error);
+  void ask_in_plain(Error error);
   void on_ping(Result<upstream::Landed> landed);
   void tell_api(const upstream::Landed& landed);
   void ask_manifest();
   void on_manifest(Result<upstream::FetchResponse> response);
+  void ask_words(Error error);
+  void on_words(Error error, Result<upstream::FetchResponse> response);
   void ask_tags(Error error);
   void on_tags(Error error, Result<upstream::FetchResponse> response);
   void log_in();

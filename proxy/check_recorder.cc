@@ -68,7 +68,7 @@ void CheckRecorder::got_token(const upstream::TokenGrant& grant) {
   waits_for_token_ = false;
   if (told_token_) return;
   told_token_ = true;
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(grant.good_for).count();
+  const auto seconds = std::chrono::round<std::chrono::seconds>(grant.good_for).count();
   auto& step = report_.add("token", StepState::good,
                            fmt::format("from {} for {}, good for {} s{}", token_from_, token_scope_, seconds,
                                        grant.is_fresh ? "" : " more (one that layerd held already)"));

@@ -9,6 +9,7 @@
 
 #include "tests/flow/flow.h"
 #include "tests/support/checked.h"
+#include "tests/support/docker_registry.h"
 #include "tests/support/fake_dns.h"
 #include "tests/support/fake_proxy.h"
 #include "tests/support/free_port.h"
@@ -197,7 +198,7 @@ TEST_CASE("check: the proxy on the way out refuses, or is not there", "[check][c
   SECTION("not there") {}
   SECTION("it wants other credentials") {
     proxy.emplace(FakeProxySettings{.user_and_password = "u:s3cret"});
-    url = proxy->url("u:wr0ng@");
+    url = proxy->url("u:wr0ng");
     said = "407";
   }
   SECTION("it refuses the target") {
@@ -304,10 +305,20 @@ TEST_CASE("check: a registry that hangs up without a word", "[check][cases]") {
 
 TEST_CASE("check: plain HTTP is spoken on the port that was asked for TLS", "[check][cases]") {
   Case it;
-  FaultyUpstream registry;
-  it.start_at(fmt::format("https://{}", registry.address()));
-  const Checked walked = it.expect("scheme_mismatch");
-  CHECK(walked.remedy().find("http://" + registry.address()) != std::string::npos);
+  std::string address, pulled = "scheme_mismatch";
+  std::optional<DockerRegistry> real;
+  FaultyUpstream waiting;
+  SECTION("by a docker-registry, which answers in HTTP") {
+    real.emplace(it.dir / "registry", RegistrySettings{it.dir / "storage"});
+    address = real->address();
+  }
+  SECTION("by a server that waits for more, which only a check finds out about") {
+    address = waiting.address();
+    pulled = "connect_timeout";
+  }
+  it.start_at("https://" + address, "timeouts: {connect: 500ms}\n");
+  const Checked walked = it.expect("scheme_mismatch", kImage, Flow::manifest("1"), pulled);
+  CHECK(walked.remedy().find("http://" + address) != std::string::npos);
 }
 
 TEST_CASE("check: TLS is spoken on the port that was asked for plain HTTP", "[check][cases]") {
@@ -460,10 +471,15 @@ TEST_CASE("check: a tag that CI has not pushed yet", "[check][cases]") {
   FaultyUpstream registry;
   const Image image = make_image({{300}});
   registry.add(image, "team/rrr", "v1");
+  Fault tags;
+  tags.status = 200;
+  tags.body = R"({"name":"team/rrr","tags":["v1"]})";
+  registry.fault("/tags/list", tags);
   it.start_at(registry.url());
   const Checked walked =
       it.expect("tag_unknown", "registry.test/team/rrr:latest", Flow::manifest("latest", "team/rrr"));
   CHECK(walked.remedy().find("push it") == 0);
+  CHECK(walked.text("tags") == "team/rrr is there, with the tags v1");
   registry.add(image, "team/rrr", "latest");
   CHECK(check(*it.layerd, "registry.test/team/rrr:latest").status == 0);
 }
@@ -552,6 +568,7 @@ TEST_CASE("check: a portal answers in the registry's place, and a registry that 
   Fault broken;
   broken.status = 500;
   const bool is_portal = GENERATE(true, false);
+  registry.add(make_image({{300}}), "team/app", "1");
   registry.fault("/v2/", is_portal ? html_page() : broken);
   it.start_at(registry.url());
   const Checked walked = it.expect("upstream_error");
