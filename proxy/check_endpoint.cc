@@ -263,14 +263,25 @@ void EndpointWalk::ask_manifest() {
   request_.reference = reference_;
   request_.only_first_endpoint = true;
   request_.first_endpoint = index_;
+  fetch([this](Result<upstream::FetchResponse> response) { on_manifest(std::move(response)); });
+}
+
+// request_, by the pull's own flow; its deadline is ours.
+void EndpointWalk::fetch(Done<upstream::FetchResponse> done) {
+  auto once = std::make_shared<Done<upstream::FetchResponse>>(std::move(done));
+  const auto answer = [this, once](Result<upstream::FetchResponse> response) {
+    limit_.reset();
+    const auto ended = std::move(fetching_);
+    auto call = std::move(*once);
+    call(std::move(response));
+  };
   fetching_ = std::make_unique<upstream::RequestFlow>(kit_.flows, request_, rules_, index_, deadline_);
-  limit_ = parts_.loop.at(deadline_, "check of an endpoint", [this] { on_manifest(fetching_->expired()); });
-  fetching_->start([this](Result<upstream::FetchResponse> response) { on_manifest(std::move(response)); });
+  limit_ =
+      parts_.loop.at(deadline_, "check of an endpoint", [this, answer] { answer(fetching_->expired()); });
+  fetching_->start(answer);
 }
 
 void EndpointWalk::on_manifest(Result<upstream::FetchResponse> response) {
-  limit_.reset();
-  const auto ended = std::move(fetching_);
   if (response) return finish(std::move(response));
   auto error = std::move(response).error();
   if (error.status >= 400) return ask_words(std::move(error));
@@ -280,17 +291,10 @@ void EndpointWalk::on_manifest(Result<upstream::FetchResponse> response) {
 // An answer to HEAD has no body: what the registry has to say comes with a GET.
 void EndpointWalk::ask_words(Error error) {
   request_.head_only = false;
-  fetching_ = std::make_unique<upstream::RequestFlow>(kit_.flows, request_, rules_, index_, deadline_);
-  limit_ = parts_.loop.at(deadline_, "check of an endpoint",
-                          [this, error] { on_words(error, fetching_->expired()); });
-  fetching_->start([this, error](Result<upstream::FetchResponse> response) mutable {
-    on_words(std::move(error), std::move(response));
-  });
+  fetch([this, error](Result<upstream::FetchResponse> response) { on_words(error, std::move(response)); });
 }
 
 void EndpointWalk::on_words(Error error, Result<upstream::FetchResponse> response) {
-  limit_.reset();
-  const auto ended = std::move(fetching_);
   if (response) return finish(std::move(response));  // it knows no HEAD
   if (response.error().status >= 400) error = std::move(response).error();
   if (error.code == Errc::not_found && error.diagnosis.empty()) return ask_tags(std::move(error));
@@ -300,19 +304,11 @@ void EndpointWalk::on_words(Error error, Result<upstream::FetchResponse> respons
 // A tag that is not there, or a repository that is not: the list of tags knows.
 void EndpointWalk::ask_tags(Error error) {
   request_.kind = upstream::Kind::tags;
-  request_.head_only = false;
   request_.query = "n=50";
-  fetching_ = std::make_unique<upstream::RequestFlow>(kit_.flows, request_, rules_, index_, deadline_);
-  limit_ = parts_.loop.at(deadline_, "check of an endpoint",
-                          [this, error] { on_tags(error, fetching_->expired()); });
-  fetching_->start([this, error](Result<upstream::FetchResponse> response) mutable {
-    on_tags(std::move(error), std::move(response));
-  });
+  fetch([this, error](Result<upstream::FetchResponse> response) { on_tags(error, std::move(response)); });
 }
 
 void EndpointWalk::on_tags(Error error, Result<upstream::FetchResponse> response) {
-  limit_.reset();
-  const auto ended = std::move(fetching_);
   if (!response) {
     if (response.error().diagnosis == "repository_unknown") error.diagnosis = "repository_unknown";
     return fail("manifest", std::move(error));

@@ -41,6 +41,7 @@ class EndpointWalk {
   void on_ping(Result<upstream::Landed> landed);
   void tell_api(const upstream::Landed& landed);
   void ask_manifest();
+  void fetch(Done<upstream::FetchResponse> done);
   void on_manifest(Result<upstream::FetchResponse> response);
   void ask_words(Error error);
   void on_words(Error error, Result<upstream::FetchResponse> response);
