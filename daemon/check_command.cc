@@ -17,7 +17,7 @@
 namespace layerd::daemon {
 namespace {
 
-constexpr int kWaitSeconds = 70;  // longer than a walk may take
+constexpr int kWaitSeconds = 150;  // longer than a walk may take
 constexpr std::size_t kStepWidth = 12;
 
 // Nobody serves: a loop of our own walks with what the configuration says.

@@ -13,6 +13,7 @@ namespace layerd::proxy {
 namespace {
 
 constexpr std::size_t kPlatformsShown = 20;
+constexpr std::size_t kMostConfig = 256u << 10;
 
 std::string platform_list(const std::vector<registry::PlatformManifest>& all) {
   std::string list;
@@ -131,8 +132,9 @@ void ImageWalk::read(std::string_view bytes, const std::string& type, bool is_ke
   step.details.push_back("type " + manifest->media_type);
   if (!recorder_.rate_limit().empty()) step.details.push_back("rate limit: " + recorder_.rate_limit());
   if (manifest->is_index) return choose(bytes);
-  tell_blobs(*manifest);
-  probe(*manifest);
+  manifest_ = std::move(*manifest);
+  tell_blobs(manifest_);
+  depth_ == 0 ? read_config() : probe();
 }
 
 void ImageWalk::choose(std::string_view index) {
@@ -176,9 +178,47 @@ void ImageWalk::tell_blobs(const registry::ManifestInfo& manifest) {
   step.facts["cached_bytes"] = here;
 }
 
+// A manifest without an index says its platform in its configuration alone.
+void ImageWalk::read_config() {
+  const auto config =
+      std::find_if(manifest_.descriptors.begin(), manifest_.descriptors.end(),
+                   [](const auto& blob) { return blob.role == registry::DescriptorRole::config; });
+  if (config == manifest_.descriptors.end() || config->size > kMostConfig) return probe();
+  if (kept(config->digest)) {
+    pending_ = parts_.store->get(config->digest, kMostConfig, [this](Result<Bytes> bytes) {
+      on_config(bytes ? bytes->view() : std::string_view());
+    });
+    return;
+  }
+  upstream::FetchRequest request;
+  request.kind = upstream::Kind::blob;
+  request.reference = config->digest.str();
+  fetch(std::move(request), [this](Result<upstream::FetchResponse> response) {
+    if (!response) return fail("storage", std::move(response).error());
+    pending_ = upstream::read_small_body(
+        std::move(response->body), kMostConfig,
+        [this](Result<upstream::SmallBody> body) { on_config(body ? body->text : std::string()); });
+  });
+}
+
+void ImageWalk::on_config(std::string_view config) {
+  if (const auto found = registry::platform_of_config(config)) {
+    const auto chosen = registry::choose_platform({{*found, Digest()}}, platform_);
+    if (!chosen) {
+      Error error{Errc::not_found,
+                  fmt::format("the image is there for {} and not for {}", found->str(), platform_.str())};
+      error.diagnosis = "platform_missing";
+      return fail("platform", std::move(error));
+    }
+    report_.add("platform", StepState::good, found->str() + " (the only one)").facts = {
+        {"chosen", found->str()}, {"all", Json::array({found->str()})}};
+  }
+  probe();
+}
+
 // One byte of a blob, by the way the whole one would come.
-void ImageWalk::probe(const registry::ManifestInfo& manifest) {
-  const auto* blob = smallest_layer(manifest);
+void ImageWalk::probe() {
+  const auto* blob = smallest_layer(manifest_);
   if (blob == nullptr) {
     pending_ = parts_.loop.post([this] { finish(Ok{}); });
     return;

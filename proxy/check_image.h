@@ -33,7 +33,9 @@ class ImageWalk {
   void read(std::string_view bytes, const std::string& type, bool is_kept);
   void choose(std::string_view index);
   void tell_blobs(const registry::ManifestInfo& manifest);
-  void probe(const registry::ManifestInfo& manifest);
+  void read_config();
+  void on_config(std::string_view config);
+  void probe();
   void on_probe(Result<upstream::FetchResponse> response);
   void fetch(upstream::FetchRequest request, Done<upstream::FetchResponse> done);
   std::optional<ByteCount> kept(const Digest& digest) const;
@@ -51,7 +53,8 @@ class ImageWalk {
   const registry::Platform platform_;
   const Deadline deadline_;
 
-  int depth_ = 0;  // index in index
+  int depth_ = 0;                    // index in index
+  registry::ManifestInfo manifest_;  // of one platform
   upstream::FetchRequest request_;
   std::unique_ptr<upstream::RequestFlow> fetching_;
   std::unique_ptr<http::BodyReader> body_;

@@ -98,7 +98,10 @@ void Inquiry::candidate_done() {
   const bool is_found = counting != report_.answers.end() && counting->outcome == DnsOutcome::found;
   if (counting != report_.answers.end()) counting->counts = true;
   if (is_found) report_.addresses = counting->addresses;
-  if (!is_found && ++candidate_ < candidates_.size()) return ask_candidate();
+  // Silence will not end with another name, as for a look-up.
+  const bool is_silent = std::all_of(begin, report_.answers.end(),
+                                     [](const auto& told) { return told.outcome == DnsOutcome::timed_out; });
+  if (!is_found && !is_silent && ++candidate_ < candidates_.size()) return ask_candidate();
   finish();
 }
 

@@ -75,6 +75,15 @@ std::vector<PlatformManifest> platforms_of(std::string_view index) {
   return all;
 }
 
+std::optional<Platform> platform_of_config(std::string_view config) {
+  const auto json = parse_json(config, {1u << 20, 32});
+  if (!json) return std::nullopt;
+  Platform found{json_string(*json, "os"), json_string(*json, "architecture"), json_string(*json, "variant")};
+  if (!is_word(found.os) || !is_word(found.architecture)) return std::nullopt;
+  if (!is_word(found.variant)) found.variant.clear();
+  return found;
+}
+
 std::optional<PlatformManifest> choose_platform(const std::vector<PlatformManifest>& all,
                                                 const Platform& wanted) {
   const PlatformManifest* best = nullptr;

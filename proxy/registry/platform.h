@@ -30,6 +30,9 @@ struct PlatformManifest {
 // Nothing for what is no index. At most 1 000.
 std::vector<PlatformManifest> platforms_of(std::string_view index);
 
+// Of an image's configuration; nothing for what says none.
+std::optional<Platform> platform_of_config(std::string_view config);
+
 // The one to take: os and architecture the same; the variant too, or the highest one that is not above it; as
 // containerd does, arm64 counts as arm64/v8, arm as arm/v7 and amd64 as amd64/v1.
 std::optional<PlatformManifest> choose_platform(const std::vector<PlatformManifest>& all,

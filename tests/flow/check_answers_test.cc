@@ -212,6 +212,25 @@ TEST_CASE("check: the image is not there for this platform", "[check][cases]") {
   CHECK(check(*it.layerd, kImage, {"--platform", "linux/arm64"}).status == 0);
 }
 
+TEST_CASE("check: an image of one platform says which in its configuration", "[check][cases]") {
+  Case it;
+  FaultyUpstream registry;
+  registry.add(make_image({{300}, {"arm64"}}), "team/app", "1");
+  Fault counted;
+  counted.headers = {{"RateLimit-Limit", "100;w=21600"}, {"RateLimit-Remaining", "73;w=21600"}};
+  registry.fault("/manifests/", counted);
+  it.start_at(registry.url());
+  const Checked other = check(*it.layerd, kImage, {"--platform", "linux/amd64"});
+  INFO(other.output);
+  CHECK(other.code() == "platform_missing");
+  CHECK(other.cause() == "the image is there for linux/arm64 and not for linux/amd64");
+  const Checked own = check(*it.layerd, kImage, {"--platform", "linux/arm64/v8"});
+  INFO(own.output);
+  CHECK(own.status == 0);
+  CHECK(own.text("platform") == "linux/arm64 (the only one)");
+  CHECK(own.text("manifest").find("rate limit: 73 of 100 requests left") != std::string::npos);
+}
+
 TEST_CASE("check: a name that nobody configured and that is private", "[check][cases]") {
   Case it;
   FakeDns dns;

@@ -53,6 +53,13 @@ TEST_CASE("a machine takes its own architecture and the highest variant it can r
   CHECK(platform_of_machine("armv7l").str() == "linux/arm/v7");
 }
 
+TEST_CASE("the configuration of an image says its platform, that of something else does not") {
+  CHECK(platform_of_config(R"({"os":"linux","architecture":"arm","variant":"v7"})")->str() == "linux/arm/v7");
+  for (const char* none :
+       {"", "{}", "[]", R"({"os":5,"architecture":"amd64"})", R"({"name":"a helm chart"})"})
+    CHECK_FALSE(platform_of_config(none));
+}
+
 TEST_CASE("what is no platform in an index is left out") {
   CHECK(platforms_of("rubbish").empty());
   CHECK(platforms_of("{\"manifests\":5}").empty());

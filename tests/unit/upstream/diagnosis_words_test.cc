@@ -12,8 +12,7 @@ namespace {
 
 const std::string kBlob = "GET https://reg.example/v2/app/blobs/" + kDigest;
 const std::string kManifest = "GET https://reg.example/v2/app/manifests/1";
-const std::string kToken =
-    "GET https://reg.example/token?service=s&scope=repository%3Aapp%3Apull&account=me";
+const std::string kToken = "GET https://reg.example/token?service=s&scope=repository%3Aapp%3Apull&account=me";
 constexpr const char* kBearer = R"(Bearer realm="https://reg.example/token",service="s")";
 
 std::string words(const char* code, const char* message) {
@@ -80,7 +79,9 @@ TEST_CASE("a storage that is blocked, silent or refuses is told apart from its r
   up.client.reply(kBlob, redirect("https://cdn.example/x"));
   SECTION("down") { up.client.reply(storage, down()); }
   SECTION("silent") { up.client.reply(storage, silent()); }
-  SECTION("a firewall's page") { up.client.reply(storage, status(403, {{"Content-Type", "text/html"}}, "<html>")); }
+  SECTION("a firewall's page") {
+    up.client.reply(storage, status(403, {{"Content-Type", "text/html"}}, "<html>"));
+  }
   SECTION("broken") { up.client.reply(storage, status(502)); }
   CHECK(code_of_blob(up) == "storage_unreachable");
 }
