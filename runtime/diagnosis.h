@@ -1,7 +1,7 @@
-// What can be wrong with a pull, as a closed list of stable codes: for programs, for the error a runtime gets,
-// for the log and for `layerd check`. docs/diagnoses.md has a section for each, and a test compares the two.
-// Errors carry finer words (Error::diagnosis); here is the one place that says which code they are. Pure, any
-// thread.
+// What can be wrong with a pull, as a closed list of stable codes: for programs, for the error a runtime
+// gets, for the log and for `layerd check`. docs/diagnoses.md has a section for each, and a test compares the
+// two. Errors carry finer words (Error::diagnosis); here is the one place that says which code they are.
+// Pure, any thread.
 #pragma once
 
 #include <array>
@@ -40,9 +40,10 @@ inline constexpr std::size_t kDiagnoses = 23;
 
 struct DiagnosisText {
   Diagnosis diagnosis;
-  std::string_view code;    // "tls_name_mismatch"; the anchor in docs/diagnoses.md
-  std::string_view cause;   // a sentence without a final stop, for when nothing more particular is known
-  std::string_view remedy;  // likewise; {host}, {registry}, {repository}, {reference} and {source} are filled in
+  std::string_view code;   // "tls_name_mismatch"; the anchor in docs/diagnoses.md
+  std::string_view cause;  // a sentence without a final stop, for when nothing more particular is known
+  std::string_view
+      remedy;  // likewise; {host}, {registry}, {repository}, {reference} and {source} are filled in
 };
 
 const std::array<DiagnosisText, kDiagnoses>& diagnoses();

@@ -20,7 +20,9 @@ VerdictFacts facts() {
   return known;
 }
 
-Error error_of(std::string word, Errc code = Errc::denied) { return {code, "it failed", 0, 0, std::move(word), {}}; }
+Error error_of(std::string word, Errc code = Errc::denied) {
+  return {code, "it failed", 0, 0, std::move(word), {}};
+}
 
 }  // namespace
 
@@ -29,7 +31,8 @@ TEST_CASE("every remedy is filled in, whatever is known") {
     for (const auto& known : {facts(), VerdictFacts{}}) {
       const auto verdict = verdict_of(text.diagnosis, {}, known);
       INFO(verdict.cause << " / " << verdict.remedy);
-      for (const char* word : {"{host}", "{registry}", "{repository}", "{reference}", "{source}", "{other_scheme}"}) {
+      for (const char* word :
+           {"{host}", "{registry}", "{repository}", "{reference}", "{source}", "{other_scheme}"}) {
         CHECK(verdict.cause.find(word) == std::string::npos);
         CHECK(verdict.remedy.find(word) == std::string::npos);
       }
@@ -62,7 +65,8 @@ TEST_CASE("http that only leads to https is a wrong scheme, not a missing passwo
   auto known = facts();
   known.redirect = "https://reg.test";
   CHECK(code_of(verdict_of(error_of("credentials_missing"), known).code) == "scheme_mismatch");
-  CHECK(code_of(verdict_of(error_of("tls_expired", Errc::upstream_unreachable), known).code) == "tls_expired");
+  CHECK(code_of(verdict_of(error_of("tls_expired", Errc::upstream_unreachable), known).code) ==
+        "tls_expired");
 }
 
 TEST_CASE("a clock that is off is the remedy's business") {
