@@ -14,6 +14,7 @@ import time
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+os.environ["PATH"] += ":/usr/sbin:/sbin"  # an ordinary user has no nginx in his
 LAYERD = os.environ.get("LAYERD", os.path.join(ROOT, "build/release/layerd"))
 LOAD = os.environ.get("BENCH_LOAD", os.path.join(os.path.dirname(LAYERD), "bench_load"))
 

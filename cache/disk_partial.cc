@@ -8,6 +8,9 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr ByteCount kCatchUp = 1_MiB;  // per step, so that writes get their turn
+// Of neighbouring writes in one step: the page cache gets large folios, and whoever is served from them
+// pays less CPU for each byte.
+constexpr ByteCount kMostAtOnce = 1_MiB;
 constexpr ByteCount kSyncBytes = 32_MiB;
 constexpr Duration kSyncTime = 5s;
 
@@ -21,6 +24,14 @@ struct DiskPartial::Hold {
   ~Hold() { partial->let_go(); }
   std::shared_ptr<DiskPartial> partial;
 };
+
+DiskPartial::Work DiskPartial::write_of(ByteCount offset, std::vector<Bytes> pieces) {
+  return [offset, pieces = std::move(pieces)](PartialFile& file) {
+    std::vector<ByteView> views;
+    for (const Bytes& piece : pieces) views.push_back(piece.view());
+    return file.write(offset, views);
+  };
+}
 
 DiskPartial::DiskPartial(Loop& loop, Workers& workers, std::shared_ptr<PartialFile> file,
                          PartialFile::Loaded loaded, Digest digest, Host* host)
@@ -54,7 +65,22 @@ void DiskPartial::let_go() {
 void DiskPartial::add_step(Work work, Then then) {
   LAYERD_ON_LOOP(loop_);
   if (host_ == nullptr) return;
-  steps_.push_back({std::move(work), std::move(then)});
+  Step& step = steps_.emplace_back();
+  step.work = std::move(work);
+  if (then) step.thens.push_back(std::move(then));
+  run_next();
+}
+
+void DiskPartial::add_write(ByteCount offset, Bytes bytes, Then then) {
+  LAYERD_ON_LOOP(loop_);
+  if (host_ == nullptr) return;
+  const ByteRange range{offset, offset + bytes.size()};
+  const bool goes_along = !steps_.empty() && !steps_.back().work && steps_.back().range.end == offset &&
+                          range.end - steps_.back().range.first <= kMostAtOnce;
+  Step& step = goes_along ? steps_.back() : steps_.emplace_back();
+  step.range = {goes_along ? step.range.first : offset, range.end};
+  step.pieces.push_back(std::move(bytes));
+  step.thens.push_back(std::move(then));
   run_next();
 }
 
@@ -63,6 +89,7 @@ void DiskPartial::run_next() {
   is_running_ = true;
   auto step = std::move(steps_.front());
   steps_.pop_front();
+  if (!step.work) step.work = write_of(step.range.first, std::move(step.pieces));
   run_to_end<StepAnswer>(
       loop_, workers_,
       [file = file_, work = std::move(step.work)]() mutable {
@@ -73,20 +100,20 @@ void DiskPartial::run_next() {
         if (!answer.result) answer.present = file->present();
         return answer;
       },
-      [self = shared_from_this(), then = std::move(step.then)](StepAnswer answer) mutable {
-        self->step_done(std::move(then), std::move(answer));
+      [self = shared_from_this(), thens = std::move(step.thens)](StepAnswer answer) mutable {
+        self->step_done(std::move(thens), answer);
       });
 }
 
 // Calls out last; `self` of the caller keeps us until it has returned.
-void DiskPartial::step_done(Then then, StepAnswer answer) {
+void DiskPartial::step_done(std::vector<Then> thens, const StepAnswer& answer) {
   is_running_ = false;
   front_ = answer.front;
   data_ = answer.file;
   if (!answer.result && host_ != nullptr && answer.result.error().code != Errc::digest_mismatch)
     host_->partial_failed(answer.result.error());
   run_next();
-  if (then) then(std::move(answer));
+  for (Then& then : thens) then(answer);
   catch_up_if_behind();
   tell_if_idle();
 }
@@ -136,8 +163,8 @@ Ticket DiskPartial::write(ByteCount offset, Bytes bytes, Done<Ok> done) {
     loop_.post_detached([operation, error] { operation->answer(error); });
     return Ticket(operation);
   }
-  add_step(
-      [offset, bytes = std::move(bytes)](PartialFile& file) { return file.write(offset, bytes.view()); },
+  add_write(
+      offset, std::move(bytes),
       [self = weak_from_this(), operation, range, epoch = epoch_](StepAnswer answer) {
         auto us = self.lock();
         if (!us) return;

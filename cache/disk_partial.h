@@ -1,12 +1,14 @@
 // DiskPartial: PartialBlob on a PartialFile. Loop thread.
 //
 // Steps run on a worker, one at a time, in the order of the calls; between them the hash front
-// catches up in slices. Each step holds this object, so that what was begun is finished and noted
-// whoever lets go; the store hears when nobody holds it and no step is left (idle).
+// catches up in slices. Writes that wait one behind the other go as one. Each step holds this object, so that
+// what was begun is finished and noted whoever lets go; the store hears when nobody holds it and no step is
+// left (idle).
 #pragma once
 
 #include <deque>
 #include <memory>
+#include <vector>
 
 #include "cache/jobs.h"
 #include "cache/partial_blob.h"
@@ -71,13 +73,17 @@ class DiskPartial final : public PartialBlob, public std::enable_shared_from_thi
   using Work = Callback<Result<Ok>(PartialFile&)>;
   using Then = Callback<void(StepAnswer)>;
   struct Step {
-    Work work;
-    Then then;  // holds no `this`: it is called while a shared_ptr keeps us
+    Work work;                // null: a write of `pieces`, one behind the other, to `range`
+    std::vector<Then> thens;  // hold no `this`: they are called while a shared_ptr keeps us
+    ByteRange range;
+    std::vector<Bytes> pieces;
   };
 
+  static Work write_of(ByteCount offset, std::vector<Bytes> pieces);
   void add_step(Work work, Then then);
+  void add_write(ByteCount offset, Bytes bytes, Then then);
   void run_next();
-  void step_done(Then then, StepAnswer answer);
+  void step_done(std::vector<Then> thens, const StepAnswer& answer);
   void tell_if_idle();
   void catch_up_if_behind();
   void note_written(ByteRange range, unsigned epoch, const StepAnswer& answer);

@@ -50,8 +50,8 @@ Result<Bytes> FileOps::read_at_gently(const File& file, ByteCount offset, std::s
   return bytes;
 }
 
-Result<Ok> FileOps::write_at(const File& file, ByteCount offset, ByteView bytes) {
-  return file.write_at(offset, bytes);
+Result<Ok> FileOps::write_pieces(const File& file, ByteCount offset, const std::vector<ByteView>& pieces) {
+  return file.write_at(offset, pieces);
 }
 
 Result<Ok> FileOps::truncate(const File& file, ByteCount size) {

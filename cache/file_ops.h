@@ -40,7 +40,11 @@ class FileOps {
   // The same, without pushing what others read out of the page cache: pages that were not in memory before
   // do not stay there.
   virtual Result<Bytes> read_at_gently(const File& file, ByteCount offset, std::size_t max);
-  virtual Result<Ok> write_at(const File& file, ByteCount offset, ByteView bytes);
+  // Pieces that lie one behind the other.
+  virtual Result<Ok> write_pieces(const File& file, ByteCount offset, const std::vector<ByteView>& pieces);
+  Result<Ok> write_at(const File& file, ByteCount offset, ByteView bytes) {
+    return write_pieces(file, offset, {bytes});
+  }
   virtual Result<Ok> truncate(const File& file, ByteCount size);
   virtual Result<Ok> sync(const File& file, bool data_only);
   virtual Result<Ok> sync_folder(const std::string& path);

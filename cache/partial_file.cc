@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "cache/range_record.h"
 
 namespace layerd::cache {
@@ -12,6 +14,19 @@ constexpr ByteCount kRecordEvery = 1_MiB;  // at most this is lost by kill -9, w
 constexpr ByteCount kCompactRecord = 64_KiB;
 constexpr ByteCount kMostRecord = 64_MiB;
 constexpr std::size_t kReadBack = 256 << 10;
+
+// The bytes of `range`, counted from the first piece on.
+std::vector<ByteView> part_of(const std::vector<ByteView>& pieces, ByteRange range) {
+  std::vector<ByteView> part;
+  ByteCount at = 0;
+  for (const ByteView piece : pieces) {
+    const ByteCount first = std::max(at, range.first);
+    const ByteCount end = std::min(at + piece.size(), range.end);
+    if (first < end) part.push_back(piece.substr(first - at, end - first));
+    at += piece.size();
+  }
+  return part;
+}
 
 }  // namespace
 
@@ -80,18 +95,19 @@ Result<Ok> PartialFile::append(const std::string& entries) {
   return Ok{};
 }
 
-Result<Ok> PartialFile::write(ByteCount offset, ByteView bytes) {
+Result<Ok> PartialFile::write(ByteCount offset, const std::vector<ByteView>& pieces) {
   if (auto opened = open_files(); !opened) return opened;
-  const ByteRange whole{offset, offset + bytes.size()};
-  ByteCount from = offset;
-  while (auto gap = present_.first_gap({from, whole.end})) {
-    const auto part = bytes.substr(gap->first - offset, gap->size());
-    if (auto written = files_->write_at(*data_, gap->first, part); !written) return written;
+  ByteRange rest{offset, offset};
+  for (const ByteView piece : pieces) rest.end += piece.size();
+  while (auto gap = present_.first_gap(rest)) {
+    const auto part = part_of(pieces, {gap->first - offset, gap->end - offset});
+    if (auto written = files_->write_pieces(*data_, gap->first, part); !written) return written;
     // A part that is on disk counts even if the next one fails: it is never written again.
     present_.add(*gap);
     unrecorded_.add(*gap);
-    from = gap->end;
-    if (gap->first == front_) hash(part);
+    rest.first = gap->end;
+    if (gap->first != front_) continue;
+    for (const ByteView piece : part) hash(piece);
   }
   if (unrecorded_.total() >= kRecordEvery) {
     auto recorded = record();

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cache/file_ops.h"
 #include "cache/layout.h"
@@ -32,9 +33,10 @@ class PartialFile {
 
   // What a former download left and may be trusted. No file is made.
   Result<Loaded> load();
-  // Writes what of `bytes` is absent (never over what is present: it may be hashed already), then
-  // hashes on from the front. After an error present() tells what of it is there all the same.
-  Result<Ok> write(ByteCount offset, ByteView bytes);
+  // Writes what of the pieces, one behind the other from `offset`, is absent (never over what is present:
+  // it may be hashed already), then hashes on from the front. After an error present() tells what of it is
+  // there all the same.
+  Result<Ok> write(ByteCount offset, const std::vector<ByteView>& pieces);
   // Hashes up to `most` bytes that came before the front reached them.
   Result<Ok> catch_up(ByteCount most);
   // Notes what is not yet noted; where the record ends afterwards.

@@ -295,10 +295,14 @@ std::vector<std::string> App::apply(SettingsPtr settings, ConfigState state) {
   store_->set_limits(limit_of(settings_->cache_max_size), limit_of(settings_->cache_min_free));
   mirror_->set_settings(mirror_settings());
   log::set(settings_->log_level, settings_->log_format);
+  config_loads("taken").add();
   return restart_needed;
 }
 
-void App::refuse(std::vector<std::string> errors) { config_state_.errors = std::move(errors); }
+void App::refuse(std::vector<std::string> errors) {
+  config_state_.errors = std::move(errors);
+  config_loads("refused").add();
+}
 
 void App::drain(Callback<void()> done) {
   if (draining_) return;

@@ -86,6 +86,7 @@ class App {
   proxy::StatusFigures figures() const;
   std::string trouble() const;
   void register_gauges();
+  Counter& config_loads(const char* result);
 
   UvLoop& loop_;
   SettingsPtr settings_;

@@ -118,7 +118,14 @@ proxy::StatusFigures App::figures() const {
   return figures;
 }
 
+Counter& App::config_loads(const char* result) {
+  return metrics_.counter("layerd_config_loads_total",
+                          "Configurations read while running, by what became of them.", {{"result", result}});
+}
+
 void App::register_gauges() {
+  config_loads("taken");
+  config_loads("refused");
   metrics_.gauge_from("layerd_loop_lag_seconds",
                       "The longest the loop was late for its tick in the last minute.",
                       [this] { return seconds_of(loop_.worst_lag()); });

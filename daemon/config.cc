@@ -111,24 +111,24 @@ LoadedConfig parse_config(std::string path, std::string text, const ReadText& re
 }
 
 LoadedConfig load_config(const std::string& path, LoadOptions options) {
-  const ReadText read = [](const std::string& name) { return read_file(name, kMostConfigBytes); };
+  std::vector<net::FileStamp> stamps;
+  const ReadText read = [&stamps](const std::string& name) {
+    stamps.push_back(net::FileStamp::of(name));
+    return read_file(name, kMostConfigBytes);
+  };
   auto text = read(path);
-  if (!text) {
-    if (!options.must_exist && text.error().sys_errno == ENOENT) {
-      auto defaults = parse_config("", "", read, options);
-      // Watched all the same: it may be written later.
-      defaults.files.push_back(path);
-      return defaults;
-    }
-    LoadedConfig failed;
-    failed.sources.config_path = path;
-    failed.errors.push_back({path, 0, 0, text.error().message});
-    return failed;
+  LoadedConfig loaded;
+  if (text) {
+    loaded = parse_config(path, std::move(*text), read, options);
+    if (loaded.ok()) warn_of_open_file(path, loaded.settings->rules, loaded.warnings);
+  } else if (!options.must_exist && text.error().sys_errno == ENOENT) {
+    loaded = parse_config("", "", read, options);
+    loaded.files.push_back(path);
+  } else {
+    loaded.sources.config_path = path;
+    loaded.errors.push_back({path, 0, 0, text.error().message});
   }
-  auto loaded = parse_config(path, std::move(*text), read, options);
-  if (loaded.ok()) {
-    warn_of_open_file(path, loaded.settings->rules, loaded.warnings);
-  }
+  loaded.stamps = std::move(stamps);
   return loaded;
 }
 

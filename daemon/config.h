@@ -9,6 +9,7 @@
 
 #include "daemon/config_yaml.h"
 #include "daemon/settings.h"
+#include "proxy/net/file_stamp.h"
 #include "runtime/result.h"
 
 namespace layerd::daemon {
@@ -40,7 +41,10 @@ struct LoadedConfig {
   std::vector<Problem> warnings;  // in the order of the files and lines
   std::vector<Problem> errors;    // all of them, not only the first
   ConfigSources sources;
-  std::vector<std::string> files;  // every file that went into it, to be watched for changes
+  std::vector<std::string> files;  // every file that went into it
+  // The configuration file and registries_file, as far as they were looked for, each as it was before it
+  // was read: who finds another stamp loads again. Also when there are errors.
+  std::vector<net::FileStamp> stamps;
   bool ok() const { return errors.empty(); }
 };
 

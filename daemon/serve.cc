@@ -11,6 +11,7 @@
 #include "daemon/app.h"
 #include "daemon/config.h"
 #include "daemon/config_values.h"
+#include "daemon/file_watch.h"
 #include "daemon/last_good.h"
 #include "daemon/version.h"
 #include "runtime/file.h"
@@ -37,6 +38,7 @@ struct Boot {
   SettingsPtr settings;  // null: nothing to start from
   ConfigState state;
   ConfigSources sources;
+  std::vector<net::FileStamp> stamps;
 };
 
 Boot load_for_boot(const std::string& config_path, bool path_given) {
@@ -44,6 +46,7 @@ Boot load_for_boot(const std::string& config_path, bool path_given) {
   auto loaded = load_config(config_path, {.must_exist = path_given, .check_files = true});
   log_problems(LogLevel::warn, "config_warning", sentences(loaded.warnings));
   boot.state.file = config_path;
+  boot.stamps = std::move(loaded.stamps);
   if (loaded.ok()) {
     boot.settings = loaded.settings;
     boot.state.source = loaded.sources.config_path.empty() ? "defaults" : "file";
@@ -78,7 +81,8 @@ void harden_process() {
 // The running daemon: signals, watchdog, reload.
 class Daemon {
  public:
-  Daemon(UvLoop& loop, App& app, systemd::Notifier& notifier, std::string config_path, bool path_given)
+  Daemon(UvLoop& loop, App& app, systemd::Notifier& notifier, std::string config_path, bool path_given,
+         std::vector<net::FileStamp> stamps)
       : loop_(loop),
         app_(app),
         notifier_(notifier),
@@ -86,7 +90,9 @@ class Daemon {
         path_given_(path_given),
         terminate_(loop, SIGTERM, [this] { stop(); }),
         interrupt_(loop, SIGINT, [this] { stop(); }),
-        hang_up_(loop, SIGHUP, [this] { reload(); }) {
+        hang_up_(loop, SIGHUP, [this] { reload(); }),
+        files_(loop, [this] { reload(); }) {
+    files_.watch(std::move(stamps));
     ping();
   }
 
@@ -99,12 +105,13 @@ class Daemon {
     app_.drain([this] { loop_.stop(); });
   }
 
-  // Read and parsed on the loop: small files, and only when somebody asked for it.
+  // Read and parsed on the loop: small files, and only when they changed or somebody asked for it.
   void reload() {
     if (stopping_) return;
     notifier_.reloading();
     auto loaded = load_config(config_path_, {.must_exist = path_given_, .check_files = true});
     log_problems(LogLevel::warn, "config_warning", sentences(loaded.warnings));
+    files_.watch(loaded.stamps);
     if (!loaded.ok()) {
       const auto errors = sentences(loaded.errors);
       log_problems(LogLevel::error, "config_refused", errors);
@@ -136,6 +143,7 @@ class Daemon {
   const bool path_given_;
   bool stopping_ = false;
   SignalWatch terminate_, interrupt_, hang_up_;
+  FileWatch files_;
   Ticket pinging_;
 };
 
@@ -152,7 +160,7 @@ int run_daemon(Boot boot, const std::string& config_path, bool path_given, syste
     if (auto saved = save_last_good_everywhere(boot.settings->cache_path, boot.sources); !saved)
       LogLine(LogLevel::warn, "last_good").field("err", saved.error().message);
   {
-    Daemon daemon(loop, **app, notifier, config_path, path_given);
+    Daemon daemon(loop, **app, notifier, config_path, path_given, std::move(boot.stamps));
     LogLine(LogLevel::info, "serving").field("version", kVersion).field("listen", (*app)->listening());
     notifier.ready("serving on " + (*app)->listening());
     loop.run();

@@ -124,7 +124,7 @@ using std::chrono::seconds;
 const std::vector<Key<Settings>>& settings_keys() {
   static const std::vector<Key<Settings>> kKeys{
       {"registries_file", "file", "an absolute path", true,
-       "A k3s or RKE2 registries.yaml that is read besides this file, at the start and at each reload; what "
+       "A k3s or RKE2 registries.yaml that is read besides this file, at the start and when it changes; what "
        "this file says of a "
        "registry wins.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
@@ -381,12 +381,18 @@ std::string settings_markdown() {
       "Sizes take B, kB, KiB, MB, MiB, GB, GiB, TB, TiB (kB is 1000 bytes, KiB 1024) or a share of the "
       "file "
       "system\n"
-      "(`20%`). Rates take kbit, Mbit, Gbit or a size, each for one second. Durations take ms, s, m, h, d. "
-      "In\n"
-      "patterns `*` stands for one label of a registry name or one path component, `**` for any number of "
-      "them. *reload*: `systemctl reload layerd` takes the change; "
-      "*restart*: it takes\n"
-      "effect when the daemon starts again. A key without a value keeps its default.\n\n";
+      "(`20%`). Rates take kbit, Mbit, Gbit or a size, each for one second. Durations take ms, s, m, h, "
+      "d.\n\n"
+      "In patterns `*` stands for one label of a registry name or one path component, `**` for any number of "
+      "them.\n\n"
+      "*reload*: the change is taken by itself within a second of the file's change, or by `systemctl reload "
+      "layerd`;\n"
+      "*restart*: it takes effect when the daemon starts again. A key without a value keeps its default. "
+      "Links "
+      "on the\n"
+      "way to a file may be swapped, as kubernetes does with mounted secrets; a file that is wrong changes "
+      "nothing and is\n"
+      "reported by the log, `layerd status` and `layerd_config_refused`.\n\n";
   out += rows(settings_keys(), "", Settings{});
   out += "\n## One entry of `mirrors`\n\nA key that k3s ignores is a warning here, not an error.\n\n";
   out += rows(mirror_keys(), "mirrors.<registry>.", registry::MirrorEntry{});

@@ -1,12 +1,6 @@
 #include "proxy/body_pump.h"
 
 namespace layerd::proxy {
-namespace {
-
-// Finished files leave in slices, so that a file found bad meanwhile breaks off between two of them.
-constexpr ByteCount kSlice = 8_MiB;
-
-}  // namespace
 
 BodyPump::BodyPump(http::Exchange& exchange, cache::SourcePtr source, const cache::StoredBlob* stored)
     : exchange_(exchange), source_(std::move(source)), stored_(stored) {}
@@ -44,12 +38,14 @@ void BodyPump::send_literal(BodyPiece& piece) {
   pending_ = exchange_.send(std::move(bytes), [this] { next(); });
 }
 
+// In pieces, so that a file found bad meanwhile breaks off between two of them.
 void BodyPump::send_slice(BodyPiece& piece, FilePtr file) {
   if (stored_ && stored_->bad()) {
     return end(Error{Errc::digest_mismatch,
                      stored_->digest().str() + " was found damaged on disk while it was sent"});
   }
-  const ByteRange slice{piece.range.first, std::min(piece.range.end, piece.range.first + kSlice)};
+  const ByteRange slice{piece.range.first,
+                        std::min(piece.range.end, piece.range.first + http::Exchange::kFilePiece)};
   piece.range.first = slice.end;
   pending_ = exchange_.send_file(std::move(file), slice, [this] { next(); });
 }

@@ -10,7 +10,7 @@ namespace layerd::proxy {
 
 namespace {
 
-constexpr std::size_t kChunksInFlight = 2;  // between socket and disk, of one segment
+constexpr std::size_t kChunksInFlight = 4;  // between socket and disk, of one segment
 constexpr ByteCount kLowRoom = 4_MiB;       // more is asked for before the last is used
 
 }  // namespace

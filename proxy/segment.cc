@@ -6,9 +6,7 @@ namespace layerd::proxy {
 
 namespace {
 
-// Reads end at the multiples of this in the blob: what is written in aligned pieces lies in large folios
-// of the page cache, and whoever is served from it later pays about a tenth less CPU for each byte.
-constexpr ByteCount kBlock = 64_KiB;
+constexpr ByteCount kMostBlock = 256_KiB;
 
 }  // namespace
 
@@ -49,12 +47,13 @@ void Segment::pump() {
   if (state_ != State::resting) return;
   if (position() >= owner_.stop(*this)) return owner_.ended(*this, Ok{});
   if (!owner_.may_read(*this)) return;
-  if (auto lease = budget_.try_take(kBlock)) {
+  if (auto lease = budget_.try_take(block_)) {
     lease_ = std::move(*lease);
     return read();
   }
   state_ = State::leasing;
-  leasing_ = budget_.take(kBlock, [this](Result<BufferBudget::Lease> lease) {
+  block_ = kLeastBlock;
+  leasing_ = budget_.take(block_, [this](Result<BufferBudget::Lease> lease) {
     if (!lease) return owner_.ended(*this, std::move(lease).error());
     lease_ = std::move(*lease);
     read();
@@ -64,8 +63,15 @@ void Segment::pump() {
 void Segment::read() {
   state_ = State::reading;
   waits_since_ = loop_.now();
-  pending_ =
-      body_->read(kBlock - position_ % kBlock, [this](Result<Bytes> chunk) { on_chunk(std::move(chunk)); });
+  wanted_ = block_ - position_ % block_;
+  pending_ = body_->read(wanted_, [this](Result<Bytes> chunk) { on_chunk(std::move(chunk)); });
+}
+
+void Segment::fit_block(ByteCount got) {
+  if (got == wanted_)
+    block_ = std::min(2 * block_, kMostBlock);
+  else if (got < block_ / 4)
+    block_ = std::max(block_ / 2, kLeastBlock);
 }
 
 void Segment::on_chunk(Result<Bytes> chunk) {
@@ -73,6 +79,7 @@ void Segment::on_chunk(Result<Bytes> chunk) {
   if (chunk->empty()) return owner_.ended(*this, Ok{});
   state_ = State::resting;
   received_ += chunk->size();
+  fit_block(chunk->size());
   const ByteCount stop = owner_.stop(*this);
   const ByteCount at = position_;
   position_ += chunk->size();

@@ -79,6 +79,12 @@ class Segment {
   void pump();
   void read();
   void on_chunk(Result<Bytes> chunk);
+  void fit_block(ByteCount got);
+
+  // The bytes of one read. Reads end at the multiples of it in the blob, and it grows while the upstream
+  // fills it: what is written in large aligned pieces lies in large folios of the page cache, and whoever is
+  // served from it later pays about a tenth less CPU for each byte. A slow body holds little of the budget.
+  static constexpr ByteCount kLeastBlock = 64_KiB;
 
   Owner& owner_;
   Loop& loop_;
@@ -93,6 +99,8 @@ class Segment {
   registry::TargetPtr target_;
   ByteCount received_ = 0;
   ByteCount marked_ = 0;
+  ByteCount block_ = kLeastBlock;
+  ByteCount wanted_ = 0;  // by the read that runs
   TimePoint waits_since_{};
   TimePoint marked_at_{};
   BufferBudget::Lease lease_;

@@ -5,7 +5,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <limits>
 
 namespace layerd {
@@ -63,16 +65,28 @@ std::optional<Bytes> File::read_at_once(ByteCount offset, std::size_t max) const
   return bytes;
 }
 
-Result<Ok> File::write_at(ByteCount offset, ByteView bytes) const {
+Result<Ok> File::write_at(ByteCount offset, const std::vector<ByteView>& pieces) const {
+  std::vector<iovec> parts;
+  parts.reserve(pieces.size());
+  ByteCount left = 0;
+  for (const ByteView piece : pieces) {
+    left += piece.size();
+    if (!piece.empty()) parts.push_back({const_cast<char*>(piece.data()), piece.size()});
+  }
   constexpr auto kMost = static_cast<ByteCount>(std::numeric_limits<off_t>::max());
-  if (offset > kMost || bytes.size() > kMost - offset)
+  if (offset > kMost || left > kMost - offset)
     return errno_error("cannot write " + path_, EFBIG, code_for(EFBIG));
-  while (!bytes.empty()) {
-    const ssize_t n = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+  for (auto part = parts.begin(); part != parts.end();) {
+    const int count = static_cast<int>(std::min<std::ptrdiff_t>(parts.end() - part, IOV_MAX));
+    const ssize_t n = ::pwritev(fd_, &*part, count, static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return errno_error("cannot write " + path_, errno, code_for(errno));
-    bytes.remove_prefix(static_cast<std::size_t>(n));
     offset += static_cast<ByteCount>(n);
+    auto written = static_cast<std::size_t>(n);
+    for (; part != parts.end() && written >= part->iov_len; ++part) written -= part->iov_len;
+    if (written == 0) continue;
+    part->iov_base = static_cast<char*>(part->iov_base) + written;
+    part->iov_len -= written;
   }
   return Ok{};
 }

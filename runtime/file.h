@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "runtime/bytes.h"
 #include "runtime/result.h"
@@ -32,7 +33,9 @@ class File {
   // tell (preadv2 RWF_NOWAIT). Loop thread.
   std::optional<Bytes> read_at_once(ByteCount offset, std::size_t max) const;
   // All of it or an error: no_space for ENOSPC, EDQUOT and EFBIG, local_io otherwise. Blocks.
-  Result<Ok> write_at(ByteCount offset, ByteView bytes) const;
+  Result<Ok> write_at(ByteCount offset, ByteView bytes) const { return write_at(offset, std::vector{bytes}); }
+  // The same for pieces that lie one behind the other in the file: one call of the system.
+  Result<Ok> write_at(ByteCount offset, const std::vector<ByteView>& pieces) const;
   Result<Ok> sync(bool data_only) const;
 
   // The errno of a read that the disk refused to somebody who cannot tell the owner himself (sendfile).

@@ -37,27 +37,42 @@ void RateLimit::refill() {
   tokens_ = std::min(most, tokens_ + std::min(passed, 1.0) * static_cast<double>(rate_));
 }
 
-Ticket RateLimit::take(std::size_t most, Done<std::size_t> done) {
+Ticket RateLimit::take(std::size_t reader, std::size_t most, Done<std::size_t> done) {
   LAYERD_ON_LOOP(loop_);
   auto waiter = std::make_shared<Waiter>(std::move(done), std::max<std::size_t>(most, 1));
-  line_.push_back(waiter);
+  auto place =
+      std::find_if(line_.begin(), line_.end(), [reader](const Place& one) { return one.reader == reader; });
+  if (place == line_.end()) place = line_.insert(line_.end(), Place{reader, {}});
+  place->waiters.push_back(waiter);
   if (!turn_.held()) turn_ = loop_.post([this] { serve(); });
   return Ticket(std::move(waiter));
 }
 
 void RateLimit::give_back(std::size_t bytes) { tokens_ += static_cast<double>(bytes); }
 
+std::size_t RateLimit::waiting() const {
+  std::size_t count = 0;
+  for (const Place& place : line_) count += place.waiters.size();
+  return count;
+}
+
+// The first who still waits; null: nobody does.
+std::shared_ptr<RateLimit::Waiter> RateLimit::next() {
+  while (!line_.empty()) {
+    auto& waiters = line_.front().waiters;
+    while (!waiters.empty() && !waiters.front()->wanted()) waiters.pop_front();
+    if (!waiters.empty()) return waiters.front();
+    line_.pop_front();
+  }
+  return nullptr;
+}
+
 // Grants go out posted: nobody is called from in here. What is granted to somebody who is gone by then
 // is lost, a share at most.
 void RateLimit::serve() {
   turn_.reset();
   refill();
-  while (!line_.empty()) {
-    const auto waiter = line_.front();
-    if (!waiter->wanted()) {
-      line_.pop_front();
-      continue;
-    }
+  while (const auto waiter = next()) {
     const std::size_t granted = is_on() ? std::min(waiter->most, share()) : waiter->most;
     const double missing = static_cast<double>(granted) - tokens_;
     if (is_on() && missing > 0) {
@@ -67,7 +82,9 @@ void RateLimit::serve() {
       return;
     }
     if (is_on()) tokens_ -= static_cast<double>(granted);
-    line_.pop_front();
+    // Its turn is over; others of the same reader come after everybody else.
+    line_.front().waiters.pop_front();
+    line_.splice(line_.end(), line_, line_.begin());
     loop_.post_detached([waiter, granted] { waiter->answer(granted); });
   }
 }

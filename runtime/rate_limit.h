@@ -1,9 +1,10 @@
 // RateLimit: a token bucket that many share. Who is about to read asks how much it may; those who must
 // wait stand in line and get a small share each in turn, so that all go on at the same speed and none
-// holds a buffer meanwhile. Loop thread.
+// holds a buffer meanwhile. Several readers of one thing have one place in line together. Loop thread.
 #pragma once
 
 #include <deque>
+#include <list>
 #include <memory>
 
 #include "runtime/bytes.h"
@@ -23,25 +24,30 @@ class RateLimit {
   bool is_on() const { return rate_ > 0; }
 
   // Answers how many bytes may be read: 1 to `most` (>= 1), at most share(). Never fails. Dropping the
-  // Ticket leaves the line.
-  Ticket take(std::size_t most, Done<std::size_t> done);
+  // Ticket leaves the line. reader: those with the same number take turns with each other.
+  Ticket take(std::size_t reader, std::size_t most, Done<std::size_t> done);
   // Bytes that were granted and not read.
   void give_back(std::size_t bytes);
 
   // The most that is granted at once: a tenth of a second's worth, within 4 KiB to 64 KiB.
   std::size_t share() const;
-  std::size_t waiting() const { return line_.size(); }
+  std::size_t waiting() const;
 
  private:
   struct Waiter;
+  struct Place {
+    std::size_t reader;
+    std::deque<std::shared_ptr<Waiter>> waiters;  // never empty
+  };
   void refill();
+  std::shared_ptr<Waiter> next();
   void serve();
 
   Loop& loop_;
   ByteCount rate_ = 0;
   double tokens_ = 0;  // bytes
   TimePoint filled_{};
-  std::deque<std::shared_ptr<Waiter>> line_;
+  std::list<Place> line_;
   Ticket turn_;  // when there are enough tokens for the first in line
 };
 

@@ -44,6 +44,9 @@ class Exchange {
   // Answers when the kernel has taken the bytes. A failed send does not answer: it destroys the
   // handler. One at a time.
   virtual Ticket send(Bytes bytes, Callback<void()> sent) = 0;
+  // The client must take each piece of a file within ServerLimits::send_stall. Who sends a long file in
+  // calls of this size can stop between two of them.
+  static constexpr ByteCount kFilePiece = 8_MiB;
   virtual Ticket send_file(FilePtr file, ByteRange range, Callback<void()> sent) = 0;
   // All bytes of the body have been sent. Call it last.
   virtual void finish() = 0;

@@ -13,8 +13,6 @@ namespace {
 constexpr std::size_t kTogether = 64_KiB;
 // The first bytes of a longer body are copied behind the head up to this size, to save a packet.
 constexpr std::size_t kFirstTogether = 16_KiB;
-// One piece of a file; the client must take each within ServerLimits::send_stall.
-constexpr ByteCount kFilePiece = 8_MiB;
 
 bool has_no_body(int status) { return status < 200 || status == 204 || status == 304; }
 

@@ -93,9 +93,9 @@ void read_auths(const Json& json, DockerConfig& config) {
   for (const auto& [key, value] : json.items()) {
     auto where = parse_registry_key(key);
     if (!where) {
-      config.problems.push_back(fmt::format(
-          "auths.\"{}\": this names no registry; host[:port], host/path or https://host was expected",
-          printable(key, 120)));
+      config.problems.push_back(
+          fmt::format("auths.{}: this names no registry; host[:port], host/path or https://host was expected",
+                      shown_url(key)));
       continue;
     }
     config.auths.push_back(read_auth(key, std::move(*where), value, config.file, config.problems));
@@ -107,7 +107,7 @@ void read_helpers(const Json& json, DockerConfig& config) {
     auto where = parse_registry_key(key);
     const auto shown = printable(key, 120);
     if (!where)
-      config.problems.push_back(fmt::format("credHelpers.\"{}\": this names no registry", shown));
+      config.problems.push_back(fmt::format("credHelpers.{}: this names no registry", shown_url(key)));
     else if (!value.is_string() || !is_helper_name(value.get<std::string>()))
       config.problems.push_back(fmt::format("credHelpers.\"{}\": the name of a helper was expected", shown));
     else

@@ -29,6 +29,9 @@ struct Url {
 // Absolute http(s) URL. Userinfo and fragments are refused. Errors: invalid_request, the sentence
 // names the URL with any password masked.
 Result<Url> parse_url(std::string_view text);
+// A URL, or what should be one, for a message: quoted, printable, short, no user and password, no query
+// (it may be signed).
+std::string shown_url(std::string_view text);
 // RFC 3986 §5.2 resolution of a Location or realm against `base`.
 Result<Url> resolve_url(const Url& base, std::string_view reference);
 

@@ -13,24 +13,20 @@ namespace {
 
 constexpr std::size_t kMostUrlBytes = 16384;  // signed storage URLs are long
 
-// The URL for a message: user and password masked, no query (it may be signed), printable, short.
-std::string shown(std::string_view text) {
-  std::string masked(text.substr(0, text.find_first_of("?#")));
-  const auto slashes = masked.find("//");
-  const auto begin = slashes == std::string::npos ? 0 : slashes + 2;
-  const auto end = std::min(masked.find('/', begin), masked.size());
-  const auto at = masked.rfind('@', end);
-  if (at != std::string::npos && at >= begin && at < end) masked.replace(begin, at - begin, "****");
-  return "\"" + printable(masked, 120) + "\"";
-}
-
 Error bad_url(std::string_view text, std::string_view why) {
   return {Errc::invalid_request,
-          fmt::format("{} is not a usable URL: {}", shown(text), why),
+          fmt::format("{} is not a usable URL: {}", shown_url(text), why),
           0,
           0,
           "url_invalid",
           {}};
+}
+
+// A password may hold a slash: then what stands behind the colon is no port.
+bool has_port_or_none(std::string_view authority) {
+  const auto colon = authority.rfind(':');
+  return colon == std::string_view::npos || authority.ends_with(']') ||
+         std::all_of(authority.begin() + static_cast<std::ptrdiff_t>(colon) + 1, authority.end(), is_digit);
 }
 
 bool has_wrong_byte(std::string_view text) {
@@ -121,6 +117,17 @@ bool has_scheme(std::string_view text) {
 }
 
 }  // namespace
+
+std::string shown_url(std::string_view text) {
+  std::string masked(text.substr(0, text.find_first_of("?#")));
+  const auto slashes = masked.find("//");
+  const auto begin = slashes == std::string::npos ? 0 : slashes + 2;
+  const auto end = std::min(masked.find('/', begin), masked.size());
+  const bool ends_early = !has_port_or_none(std::string_view(masked).substr(begin, end - begin));
+  const auto at = masked.rfind('@', ends_early ? std::string::npos : end);
+  if (at != std::string::npos && at >= begin) masked.replace(begin, at - begin, "****");
+  return "\"" + printable(masked, 120) + "\"";
+}
 
 std::string Url::authority() const {
   std::string text = host.find(':') == std::string::npos ? host : "[" + host + "]";

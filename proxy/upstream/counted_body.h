@@ -16,9 +16,15 @@ namespace layerd::upstream {
 
 class CountedBody final : public http::BodyReader {
  public:
-  // limit: outlives this.
-  CountedBody(Loop& loop, Counter& counter, RateLimit& limit, std::unique_ptr<http::BodyReader> rest)
-      : loop_(loop), counter_(counter), limit_(limit), length_(rest->length()), rest_(std::move(rest)) {}
+  // limit: outlives this. reader: bodies of one object share one place in its line.
+  CountedBody(Loop& loop, Counter& counter, RateLimit& limit, std::size_t reader,
+              std::unique_ptr<http::BodyReader> rest)
+      : loop_(loop),
+        counter_(counter),
+        limit_(limit),
+        reader_(reader),
+        length_(rest->length()),
+        rest_(std::move(rest)) {}
   ~CountedBody() override {
     if (limited_) limited_->cancel();
   }
@@ -52,7 +58,7 @@ class CountedBody final : public http::BodyReader {
   Ticket read_limited(std::size_t max, Done<Bytes> done) {
     limited_ = std::make_shared<Limited>(std::move(done));
     // `this` is safe: our destructor takes both calls back.
-    limited_->step = limit_.take(max, [this](Result<std::size_t> granted) {
+    limited_->step = limit_.take(reader_, max, [this](Result<std::size_t> granted) {
       limited_->step = rest_->read(*granted, [this, size = *granted](Result<Bytes> bytes) {
         limit_.give_back(bytes ? size - std::min(size, bytes->size()) : size);
         if (bytes) counter_.add(bytes->size());
@@ -66,6 +72,7 @@ class CountedBody final : public http::BodyReader {
   Loop& loop_;
   Counter& counter_;
   RateLimit& limit_;
+  const std::size_t reader_;
   std::optional<ByteCount> length_;
   std::unique_ptr<http::BodyReader> rest_;
   Bytes ahead_;

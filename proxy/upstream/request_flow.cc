@@ -201,6 +201,7 @@ void RequestFlow::on_accepted(Landed landed) {
   if (is_head_by_get_) return answer_head(std::move(*answer));
   take(std::move(*answer));
   auto body = std::make_unique<CountedBody>(parts_.loop, parts_.body_bytes, parts_.download_limit,
+                                            std::hash<std::string>{}(request_.reference),
                                             std::move(landed.response.body));
   body_ = body.get();
   response_.body = std::move(body);

@@ -7,8 +7,14 @@
 #endif
 
 #include <csignal>
+#include <cstdlib>
+#include <string>
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
+  // nginx and tc are no commands of an ordinary user.
+  const char* path = std::getenv("PATH");
+  ::setenv("PATH", (std::string(path ? path : "/usr/local/bin:/usr/bin:/bin") + ":/usr/sbin:/sbin").c_str(),
+           1);
   return Catch::Session().run(argc, argv);
 }

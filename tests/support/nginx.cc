@@ -46,7 +46,7 @@ Nginx::Nginx(const std::string& folder, const Certificate& certificate, const st
   process_.emplace(Command{{"nginx", "-p", folder, "-c", folder + "/nginx.conf", "-e", folder + "/error.log"},
                            {},
                            folder + "/nginx.log"});
-  if (!wait_for_port(port_, std::chrono::seconds(10))) {
+  if (!wait_for_port(port_, std::chrono::seconds(30))) {
     throw std::runtime_error("nginx does not come up: " + read_text(folder + "/error.log") +
                              process_->output());
   }

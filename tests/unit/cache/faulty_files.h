@@ -41,7 +41,7 @@ class FaultyFiles final : public cache::FileOps {
     if (loses_folders) return errno_error("cannot sync the folder " + path, EIO);
     return FileOps::sync_folder(path);
   }
-  Result<Ok> write_at(const File& file, ByteCount offset, ByteView bytes) override {
+  Result<Ok> write_pieces(const File& file, ByteCount offset, const std::vector<ByteView>& pieces) override {
     const int left = good_writes.load();
     if (left == 0) {
       const int failed = fails_with.load();
@@ -49,8 +49,10 @@ class FaultyFiles final : public cache::FileOps {
                          failed == ENOSPC ? Errc::no_space : Errc::local_io);
     }
     if (left > 0) --good_writes;
-    remember(file, offset, bytes.size());
-    return FileOps::write_at(file, offset, bytes);
+    std::size_t size = 0;
+    for (const auto piece : pieces) size += piece.size();
+    remember(file, offset, size);
+    return FileOps::write_pieces(file, offset, pieces);
   }
   Result<Bytes> read_at(const File& file, ByteCount offset, std::size_t max) override {
     if (file.path().ends_with("/journal")) {

@@ -118,6 +118,34 @@ TEST_CASE("bytes that are present are never written over") {
   CHECK(f.content(digest) == text);
 }
 
+TEST_CASE("neighbouring writes that wait go to the disk together, around what is there, and fail together") {
+  StoreFixture f;
+  f.open();
+  const auto text = random_text(16 * 4096, 41);
+  const auto digest = digest_of(DigestAlgorithm::sha256, text);
+  auto partial = f.begin(digest);
+  partial->set_size(text.size());
+  REQUIRE(f.write(*partial, 5 * 4096, ByteView(text).substr(5 * 4096, 4096)).ok());
+  const auto write_all = [&] {
+    std::vector<Ticket> tickets;
+    int good = 0, bad = 0;
+    for (std::size_t at = 0; at < text.size(); at += 4096)
+      tickets.push_back(partial->write(at, Bytes::copy_of(ByteView(text).substr(at, 4096)),
+                                       [&](Result<Ok> done) { ++(done ? good : bad); }));
+    REQUIRE(f.run_until([&] { return good + bad == 16; }));
+    return good;
+  };
+  f.files->good_writes = 0;
+  CHECK(write_all() == 0);
+  f.files->good_writes = 1000;
+  CHECK(write_all() == 16);
+  CHECK(1000 - f.files->good_writes <= 4);  // the first alone, the rest in two parts, a record
+  REQUIRE(f.verify(*partial).ok());
+  REQUIRE(f.commit(partial).ok());
+  partial.reset();
+  CHECK(f.content(digest) == text);
+}
+
 // rules: partial-resumed
 TEST_CASE("a partial blob goes on after a clean restart and its bytes count") {
   StoreFixture f;

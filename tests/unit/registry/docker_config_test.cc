@@ -254,6 +254,14 @@ TEST_CASE("a broken file is told with the place where it breaks") {
   }
   CHECK(all(parse(R"({"auths": {"": {"auth": "bWU6cHc="}, "*": {"auth": "bWU6cHc="}}})"))
             .find("names no registry") != std::string::npos);
+  // A key with a password in it is named without it.
+  for (const char* key : {"https://me:s3cret@a.io/v2", "me:s3cret@a.io", "https://me:s3/cret@a.io"}) {
+    INFO(key);
+    const auto said = all(parse(R"({"auths": {")" + std::string(key) + R"(": {"auth": "bWU6cHc="}}})")) +
+                      all(parse(R"({"credHelpers": {")" + std::string(key) + R"(": "x"}})"));
+    CHECK(said.find("****@a.io") != std::string::npos);
+    CHECK(said.find("cret") == std::string::npos);
+  }
   CHECK(all(parse(R"({"credHelpers": {"a.io": "../evil", "b.io": 5}, "credsStore": "a/b"})"))
             .find("the name of a helper was expected") != std::string::npos);
   CHECK(all(parse(R"({"HttpHeaders": {"x": "y"}})")).find("no `auths`") != std::string::npos);

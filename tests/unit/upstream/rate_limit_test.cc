@@ -14,16 +14,20 @@ namespace {
 
 // Reads as much as it may, again and again.
 struct Reader {
-  Reader(RateLimit& limit_, std::size_t most_) : limit(limit_), most(most_) { next(); }
+  Reader(RateLimit& limit_, std::size_t most_, std::size_t name_ = 0) : limit(limit_), most(most_) {
+    static std::size_t others = 100;
+    name = name_ != 0 ? name_ : ++others;
+    next();
+  }
   void next() {
-    ticket = limit.take(most, [this](Result<std::size_t> granted) {
+    ticket = limit.take(name, most, [this](Result<std::size_t> granted) {
       largest = std::max(largest, *granted);
       total += *granted;
       next();
     });
   }
   RateLimit& limit;
-  std::size_t most, total = 0, largest = 0;
+  std::size_t most, total = 0, largest = 0, name = 0;
   Ticket ticket;
 };
 
@@ -46,6 +50,16 @@ TEST_CASE("the rate holds over all readers, and each gets the same") {
   CHECK(all < 10'300'000);
 }
 
+TEST_CASE("who reads one thing in several streams gets no more than who reads it in one") {
+  VirtualLoop loop;
+  RateLimit limit(loop, 1'000'000);
+  Reader one(limit, 64u << 10, 1), two(limit, 64u << 10, 2), more(limit, 64u << 10, 2),
+      still(limit, 64u << 10, 2);
+  loop.advance(10s);
+  CHECK(one.total > 4'700'000);
+  CHECK(two.total + more.total + still.total > 4'700'000);
+}
+
 TEST_CASE("a reader that leaves gives its part to the others") {
   VirtualLoop loop;
   RateLimit limit(loop, 1'000'000);
@@ -65,7 +79,7 @@ TEST_CASE("what was granted and not read is given back") {
   std::size_t read = 0;
   Ticket ticket;
   std::function<void()> next = [&] {
-    ticket = limit.take(64u << 10, [&](Result<std::size_t> granted) {
+    ticket = limit.take(1, 64u << 10, [&](Result<std::size_t> granted) {
       limit.give_back(*granted - 1000);  // a slow upstream
       read += 1000;
       next();
@@ -92,7 +106,8 @@ TEST_CASE("a limit that is taken away lets everybody in line go on at once") {
   std::size_t granted = 0;
   std::vector<Ticket> tickets;
   for (int i = 0; i < 100; ++i)
-    tickets.push_back(limit.take(64u << 10, [&](Result<std::size_t> size) { granted += *size; }));
+    tickets.push_back(limit.take(static_cast<std::size_t>(i), 64u << 10,
+                                 [&](Result<std::size_t> size) { granted += *size; }));
   loop.run();
   CHECK(limit.waiting() > 90);
   limit.set(0);

@@ -109,7 +109,7 @@ TEST_CASE("bodies keep to the limit of all downloads, and a change of it counts 
     http::BodyReader& body;
     std::size_t& total;
     std::size_t own = 0;
-    Ticket reading;
+    Ticket reading = {};
     void next() {
       reading = body.read(http::kMostBodyRead, [this](Result<Bytes> bytes) {
         if (!bytes || bytes->empty()) return;
