@@ -93,7 +93,7 @@ void add_check_command(CLI::App& app, Choice& choice) {
   check->add_flag("--json", choice.checked.json, "for machines (docs/check.md)");
   check->add_option("--platform", choice.checked.platform, "os/architecture; default: this machine's");
   check
-      ->add_option("--runtime-root", choice.checked.runtime_root,
+      ->add_option("--root", choice.checked.runtime_root,
                    "where the container runtime's configuration lies, for example /host")
       ->capture_default_str();
   check->callback([&] {

@@ -22,6 +22,14 @@ bool is_about_time(const Error& error) {
   return error.diagnosis == "tls_expired" || error.diagnosis == "tls_not_yet_valid";
 }
 
+// For a look at who is there: nothing is checked, and nothing of ours is shown, no client certificate either.
+net::TlsSettings unverified(const net::TlsSettings& settings) {
+  net::TlsSettings bare;
+  bare.server_name = settings.server_name;
+  bare.insecure_skip_verify = true;
+  return bare;
+}
+
 std::string tag_list(std::string_view body) {
   const auto json = parse_json(body, {kMostTagList, 8});
   const Json* tags = json ? json_find(*json, "tags") : nullptr;
@@ -155,7 +163,7 @@ void EndpointWalk::ask_clock(Error error) {
   auto request =
       upstream::client_request("GET", upstream::ping_url(endpoint_), *endpoint_.settings,
                                dial_request().policy, kit_.flows.settings, parts_.loop.now(), deadline_);
-  request.where.tls_settings.insecure_skip_verify = true;
+  request.where.tls_settings = unverified(request.where.tls_settings);
   request.fresh_connection = true;
   pending_ = kit_.client.start(
       std::move(request), [this, error = std::move(error)](Result<http::ClientResponse> response) mutable {
@@ -205,7 +213,7 @@ void EndpointWalk::ask_over_tls(Error error) {
   where.report = nullptr;
   where.tls = true;
   where.proxy = kit_.proxies ? kit_.proxies->choose(true, where.host, where.port) : nullptr;
-  where.tls_settings.insecure_skip_verify = true;
+  where.tls_settings = unverified(where.tls_settings);
   pending_ =
       parts_.dialer.dial(where, [this, error = std::move(error)](Result<net::ByteStreamPtr> stream) mutable {
         if (stream) {

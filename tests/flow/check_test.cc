@@ -1,10 +1,45 @@
 // `layerd check`: the walk of a pull that is well, with and without the daemon, and what it leaves alone.
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <memory>
+
 #include "tests/flow/flow.h"
 #include "tests/support/checked.h"
 #include "tests/support/fake_dns.h"
 
 using namespace layerd::test;
 using layerd::Json;
+
+namespace {
+
+// A request on the admin socket, its answer left to come; closing it hangs up.
+class AdminCall {
+ public:
+  AdminCall(const std::string& path, const std::string& target) {
+    sockaddr_un to{};
+    to.sun_family = AF_UNIX;
+    REQUIRE(path.size() < sizeof to.sun_path);
+    path.copy(to.sun_path, path.size());
+    REQUIRE(::connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
+    const std::string text = "GET " + target + " HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    REQUIRE(::send(fd_, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size()));
+  }
+  AdminCall(const AdminCall&) = delete;
+  ~AdminCall() { ::close(fd_); }
+  // The first bytes of the answer, waited for.
+  std::string first() const {
+    char buffer[64];
+    const ssize_t n = ::recv(fd_, buffer, sizeof buffer, 0);
+    return n > 0 ? std::string(buffer, static_cast<std::size_t>(n)) : std::string();
+  }
+
+ private:
+  int fd_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+};
+
+}  // namespace
 
 TEST_CASE("check walks a pull that is well and says every step", "[check]") {
   Flow flow;
@@ -87,15 +122,14 @@ TEST_CASE("check tells people a line a step, and leaves with 2 for what is no na
   Flow flow;
   const Image image = make_image({{300}});
   flow.upstream.add(image, "team/app", "1");
-  const Finished well =
-      flow.layerd.command({"check", "registry.test/team/app:1", "--runtime-root", flow.dir.path()});
+  const Finished well = flow.layerd.command({"check", "registry.test/team/app:1", "--root", flow.dir.path()});
   INFO(well.output);
   CHECK(well.status == 0);
   CHECK(well.output.find("ok   name         registry registry.test, repository team/app, tag 1\n") !=
         std::string::npos);
   CHECK(well.output.find("All is well.") != std::string::npos);
   const Finished missing =
-      flow.layerd.command({"check", "registry.test/team/app:2", "--runtime-root", flow.dir.path()});
+      flow.layerd.command({"check", "registry.test/team/app:2", "--root", flow.dir.path()});
   INFO(missing.output);
   CHECK(missing.status == 1);
   CHECK(missing.output.find("FAIL manifest") != std::string::npos);
@@ -203,4 +237,22 @@ TEST_CASE("refused credentials are not tried again by a check that follows", "[c
   CHECK(check(flow.layerd, "registry.test/team/app:1").code() == "credentials_refused");
   CHECK(code_in(flow.layerd.get(Flow::manifest("1"))) == "credentials_refused");
   CHECK(tried() == first);
+}
+
+TEST_CASE("four checks run at once, who hangs up makes room, and what is no name is refused", "[check]") {
+  Flow flow;
+  flow.upstream.add(make_image({{300}}), "team/app", "1");
+  Fault slow;
+  slow.head_delay = std::chrono::seconds(8);
+  flow.upstream.fault("/v2/", slow);
+  const std::string target = "/v1/check?name=registry.test%2Fteam%2Fapp%3A1";
+  std::vector<std::unique_ptr<AdminCall>> calls;
+  for (int i = 0; i < 4; ++i) calls.push_back(std::make_unique<AdminCall>(flow.layerd.socket(), target));
+  // Each of them is under way once it has asked the registry.
+  REQUIRE(eventually([&] { return flow.upstream.server().connections() >= 8; }));
+  CHECK(AdminCall(flow.layerd.socket(), target).first().starts_with("HTTP/1.1 409"));
+  CHECK(AdminCall(flow.layerd.socket(), "/v1/check").first().starts_with("HTTP/1.1 400"));
+  calls.clear();
+  flow.upstream.clear_faults();
+  CHECK(eventually([&] { return check(flow.layerd, "registry.test/team/app:1").status == 0; }));
 }

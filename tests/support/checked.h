@@ -45,7 +45,7 @@ struct Checked {
 inline Checked check(const LayerdDaemon& layerd, const std::string& name, std::vector<std::string> more = {},
                      const std::string& runtime_root = "") {
   const TempDir nothing("layerd-no-runtime");
-  std::vector<std::string> arguments{"check", name, "--json", "--runtime-root",
+  std::vector<std::string> arguments{"check", name, "--json", "--root",
                                      runtime_root.empty() ? nothing.path() : runtime_root};
   arguments.insert(arguments.end(), more.begin(), more.end());
   const Finished finished = layerd.command(std::move(arguments));
