@@ -60,6 +60,15 @@ Error needs_credentials(const Asked& asked) {
   return error;
 }
 
+// What the layers below add to upstream's words about the node's credentials (proxy/upstream).
+std::string_view our_words(std::string_view message) {
+  auto begin = message.size();
+  for (const char* words :
+       {"; no credentials are configured for ", " to the credentials of ", "; the credentials for "})
+    begin = std::min(begin, message.find(words));
+  return message.substr(std::min(begin, message.size()));
+}
+
 bool is_refusal(const Error& error) { return error.code == Errc::denied || error.may_be_hidden; }
 
 }  // namespace
@@ -68,9 +77,9 @@ Error said_of_unlinked(const Asked& asked, const Error& error) {
   if (error.code != Errc::not_found && error.code != Errc::denied) return error;
   Error told = error;
   told.status = 0;
-  told.message = fmt::format("{} {} {} of {}", asked.target->registry,
+  told.message = fmt::format("{} {} {} of {}{}", asked.target->registry,
                              error.code == Errc::denied ? "refuses" : "does not have", asked.route.reference,
-                             asked.target->repository);
+                             asked.target->repository, our_words(error.message));
   return told;
 }
 
