@@ -69,6 +69,11 @@ std::string_view our_words(std::string_view message) {
   return message.substr(std::min(begin, message.size()));
 }
 
+// What no handler came to note.
+void note_kind(http::Exchange& exchange, const Asked& asked) {
+  note_object(exchange, is_list(asked) ? "relay" : registry::name_of(asked.route.kind), asked);
+}
+
 bool is_refusal(const Error& error) { return error.code == Errc::denied || error.may_be_hidden; }
 
 }  // namespace
@@ -141,10 +146,8 @@ AskedPtr Access::pass_at_once(const MirrorSettings& settings, http::Exchange& ex
                         (known.repository_class == RepositoryClass::node && *is_asker_runtime);
   if (!may_pass) return nullptr;
   auto allowed = as_node(settings.access, asked, *is_asker_runtime);
-  if (!settings.offline) {
-    const bool is_plain = !settings.access.requires_client(asked->key);
-    classes_.used(settings.access, is_plain ? asked->base : allowed->target, object_of(*asked));
-  }
+  if (known.is_old && !settings.offline)
+    classes_.used(settings.access, as_node(settings.access, asked, true)->target, object_of(*asked));
   return allowed;
 }
 
@@ -163,60 +166,57 @@ std::unique_ptr<http::Handler> Access::decide(Passage passage) {
 }
 
 std::unique_ptr<http::Handler> Access::decide_for(Passage passage, bool is_asker_runtime) {
-  const auto& access = passage.settings->access;
   auto& exchange = *passage.exchange;
   const Asked& asked = *passage.asked;
   if (passage.learned && !*passage.learned) {
-    const Error why = passage.learned->error();
-    if (!is_asker_runtime && is_refusal(why))
-      refuse_asker(exchange, asked);
-    else
-      refuse(exchange, asked, why, "class");
+    refuse_unknown(exchange, asked, passage.learned->error(), is_asker_runtime);
     return nullptr;
   }
-  const auto known = classes_.of(access, asked.key);
-  AccessQuestion question;
-  question.repository_class = passage.learned ? **passage.learned : known.repository_class;
-  question.is_only_hidden = known.is_only_hidden;
-  question.is_runtime = is_asker_runtime;
-  question.asks_upstream = is_list(asked);
-  question.is_known_here = asked.digest ? parts_.catalog.link(asked.key, *asked.digest).has_value()
-                                        : parts_.catalog.tag(asked.key, asked.route.reference).has_value();
   Presentation given;
   if (is_asker_runtime) given = handles_.read(exchange.request().headers, asked.key, parts_.loop.wall_now());
-  question.presented = given.presented;
-  if (is_asker_runtime && question.repository_class == RepositoryClass::client &&
-      !passage.settings->offline) {
-    classes_.used(access, as_node(access, passage.asked, true)->target, object_of(asked));
-    // The configuration has changed: the node itself may have the right by now.
-    const bool may_be_the_nodes = given.presented != Presented::given && !passage.learned;
-    if (may_be_the_nodes && classes_.is_doubtful(asked.key))
-      question.repository_class = RepositoryClass::unknown;
-  }
+  const auto question = question_of(passage, is_asker_runtime, given.presented);
   switch (rule(question)) {
     case Ruling::go:
       return go(std::move(passage), is_asker_runtime);
     case Ruling::learn:
       return learn(std::move(passage), is_asker_runtime);
     case Ruling::challenge:
+      note_kind(exchange, asked);
       challenge(exchange, &asked, given.presented == Presented::unknown, classes_.refusal_of(asked.key));
       return nullptr;
     case Ruling::refuse_asker:
       refuse_asker(exchange, asked);
       return nullptr;
-    case Ruling::refuse_nothing: {
-      // Perhaps the node's own password was set right in the meantime.
-      if (!passage.settings->offline) doubt(*passage.settings, asked);
-      const Error* said = classes_.refusal_of(asked.key);
-      refuse(exchange, asked, said ? *said : needs_credentials(asked), "nothing_given");
+    case Ruling::refuse_nothing:
+      refuse_nothing(*passage.settings, exchange, asked);
       return nullptr;
-    }
     case Ruling::test:
     case Ruling::go_as_client:
     case Ruling::refuse_given:
       break;  // it depends on what was given
   }
   return decide_given(std::move(passage), question, std::move(given));
+}
+
+AccessQuestion Access::question_of(const Passage& passage, bool is_asker_runtime, Presented presented) {
+  const auto& access = passage.settings->access;
+  const Asked& asked = *passage.asked;
+  const auto known = classes_.of(access, asked.key);
+  AccessQuestion question;
+  question.repository_class = passage.learned ? **passage.learned : known.repository_class;
+  question.is_only_hidden = known.is_only_hidden;
+  question.is_runtime = is_asker_runtime;
+  question.presented = presented;
+  question.asks_upstream = is_list(asked);
+  question.is_known_here = asked.digest ? parts_.catalog.link(asked.key, *asked.digest).has_value()
+                                        : parts_.catalog.tag(asked.key, asked.route.reference).has_value();
+  const bool may_ask = is_asker_runtime && !passage.settings->offline && !passage.learned;
+  if (!may_ask || question.repository_class != RepositoryClass::client) return question;
+  if (known.is_old) classes_.used(access, as_node(access, passage.asked, true)->target, object_of(asked));
+  // The configuration has changed: the node itself may have the right by now.
+  if (presented != Presented::given && classes_.is_doubtful(asked.key))
+    question.repository_class = RepositoryClass::unknown;
+  return question;
 }
 
 std::unique_ptr<http::Handler> Access::decide_given(Passage passage, AccessQuestion question,
@@ -275,8 +275,23 @@ void Access::refuse(http::Exchange& exchange, const Asked& asked, const Error& e
       .counter("layerd_access_refused_total", "Requests refused for want of rights, by what was wanting.",
                {{"why", why}})
       .add();
+  note_kind(exchange, asked);
   const Error told = error;  // may lie in what respond destroys
   respond_error(exchange, &asked, told);
+}
+
+// The class of the repository could not be learned.
+void Access::refuse_unknown(http::Exchange& exchange, const Asked& asked, const Error& error,
+                            bool is_asker_runtime) {
+  if (!is_asker_runtime && is_refusal(error)) return refuse_asker(exchange, asked);
+  refuse(exchange, asked, error, "class");
+}
+
+void Access::refuse_nothing(const MirrorSettings& settings, http::Exchange& exchange, const Asked& asked) {
+  // Perhaps the node's own password was set right in the meantime.
+  if (!settings.offline) doubt(settings, asked);
+  const Error* said = classes_.refusal_of(asked.key);
+  refuse(exchange, asked, said ? *said : needs_credentials(asked), "nothing_given");
 }
 
 // The same words whatever is cached: who may not have it may not know of it either.

@@ -57,6 +57,7 @@ class Access {
   std::optional<bool> is_runtime(const AccessSettings& settings, http::Exchange& exchange) const;
   std::unique_ptr<http::Handler> decide(Passage passage);
   std::unique_ptr<http::Handler> decide_for(Passage passage, bool is_asker_runtime);
+  AccessQuestion question_of(const Passage& passage, bool is_asker_runtime, Presented presented);
   std::unique_ptr<http::Handler> decide_given(Passage passage, AccessQuestion question, Presentation given);
   std::unique_ptr<http::Handler> go(Passage passage, bool is_asker_runtime);
   std::unique_ptr<http::Handler> learn(Passage passage, bool is_asker_runtime);
@@ -64,6 +65,9 @@ class Access {
   AskedPtr as_node(const AccessSettings& settings, const AskedPtr& asked, bool is_asker_runtime) const;
   void refuse(http::Exchange& exchange, const Asked& asked, const Error& error, const char* why);
   void refuse_asker(http::Exchange& exchange, const Asked& asked);
+  void refuse_unknown(http::Exchange& exchange, const Asked& asked, const Error& error,
+                      bool is_asker_runtime);
+  void refuse_nothing(const MirrorSettings& settings, http::Exchange& exchange, const Asked& asked);
   // why: what upstream said to who has no credentials; may be null.
   void challenge(http::Exchange& exchange, const Asked* asked, bool is_handle_bad, const Error* why);
 

@@ -123,13 +123,19 @@ class RepositoryClasses::Question {
 RepositoryClasses::RepositoryClasses(const MirrorParts& parts) : parts_(parts) {}
 RepositoryClasses::~RepositoryClasses() = default;
 
+// A record of the future is old: the clock was set back.
+bool RepositoryClasses::is_old(const AccessSettings& settings, const cache::RepositoryRecord& kept) const {
+  const auto age = unix_seconds(parts_.loop.wall_now()) - kept.checked_at;
+  return age < 0 || Duration(std::chrono::seconds(age)) >= settings.recheck;
+}
+
 RepositoryClasses::Known RepositoryClasses::of(const AccessSettings& settings,
                                                const cache::RepositoryKey& repository) const {
   const auto kept = parts_.catalog.repository(repository);
   // The node's right is none where clients have to bring their own.
   const bool is_void =
       kept && kept->repository_class == RepositoryClass::node && settings.requires_client(repository);
-  if (kept && !is_void) return {kept->repository_class, false};
+  if (kept && !is_void) return {kept->repository_class, false, is_old(settings, *kept)};
   const auto note = notes_.find(repository);
   if (note == notes_.end() || parts_.loop.now() >= note->second.until) return {};
   return {RepositoryClass::client, note->second.is_only_hidden()};
@@ -169,9 +175,7 @@ void RepositoryClasses::used(const AccessSettings& settings, const registry::Tar
   const auto repository = target->key();
   const auto kept = parts_.catalog.repository(repository);
   if (!kept) return;
-  const auto age = unix_seconds(parts_.loop.wall_now()) - kept->checked_at;
-  const bool is_old = age < 0 || Duration(std::chrono::seconds(age)) >= settings.recheck;
-  if (!is_old && !now) return;
+  if (!is_old(settings, *kept) && !now) return;
   const auto asked = asked_at_.find(repository);
   const auto pause = now ? std::min(settings.recheck, kContradictedEvery) : settings.recheck;
   if (asked != asked_at_.end() && parts_.loop.now() - asked->second < pause) return;

@@ -54,6 +54,7 @@ class RepositoryClasses {
   struct Known {
     cache::RepositoryClass repository_class = cache::RepositoryClass::unknown;
     bool is_only_hidden = false;  // class client from a 404 alone
+    bool is_old = false;          // kept, and older than settings.recheck
   };
   Known of(const AccessSettings& settings, const cache::RepositoryKey& repository) const;
 
@@ -89,6 +90,7 @@ class RepositoryClasses {
   };
   void ended(const std::string& name, Result<cache::RepositoryClass> result);
   void keep(const cache::RepositoryKey& repository, cache::RepositoryClass found);
+  bool is_old(const AccessSettings& settings, const cache::RepositoryRecord& kept) const;
 
   MirrorParts parts_;
   std::map<std::string, std::unique_ptr<Question>> questions_;

@@ -152,7 +152,6 @@ void Mirror::serve_site(http::Exchange& exchange) {
 std::unique_ptr<http::Handler> Mirror::serve_object(http::Exchange& exchange, AskedPtr asked) {
   if (auto allowed = services_.access.pass_at_once(*settings_, exchange, asked))
     return serve_allowed(settings_, exchange, std::move(allowed));
-  note_object(exchange, registry::name_of(asked->route.kind), *asked);
   return services_.access.pass(settings_, exchange, std::move(asked),
                                [this, settings = settings_, &exchange](AskedPtr allowed) {
                                  return serve_allowed(settings, exchange, std::move(allowed));

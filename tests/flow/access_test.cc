@@ -248,7 +248,8 @@ TEST_CASE("a right that upstream takes away ends within access.grant, and upstre
   // It is refused without an upstream too, and after a restart.
   site.upstream.server().go_away();
   CHECK(site.get(site.layer(), alice).status == 403);
-  std::this_thread::sleep_for(std::chrono::milliseconds(500));  // a crash loses the last batch (decision 0002)
+  std::this_thread::sleep_for(
+      std::chrono::milliseconds(500));  // a crash loses the last batch (decision 0002)
   site.layerd->kill();
   site.layerd->start();
   CHECK(site.get(site.layer(), alice).status == 502);

@@ -126,6 +126,7 @@ TEST_CASE("an IPv4 client of a listener for both kinds is known as well") {
   CHECK(owners.find(line.peer, line.local));
 }
 
+// rules: orphan-is-nobodys
 TEST_CASE("nobody is the owner of a connection that nobody holds, or that is not there") {
   KernelSocketOwners owners;
   Line line;

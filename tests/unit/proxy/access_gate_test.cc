@@ -164,6 +164,7 @@ const std::string kKey = "private.example/team/app";
 
 }  // namespace
 
+// rules: stranger-refused
 TEST_CASE("what this node has by its own credentials is for its runtimes alone, on every way") {
   Site site;
   site.rights["team/app"] = {"node"};
@@ -226,6 +227,7 @@ TEST_CASE("the owner of a connection is asked for once") {
   CHECK(exchange.owner().owner->uid == kStranger);
 }
 
+// rules: asked-as-nobody
 TEST_CASE("the node's credentials find out nothing for who is no runtime") {
   Site site;
   site.rights["team/app"] = {"node"};
@@ -265,6 +267,7 @@ TEST_CASE("a client's repository: challenge, handle, one HEAD, and then from the
   CHECK(site.bench.catalog.grants.size() == 1);
 }
 
+// rules: own-right-alone, handle-for-its-repositories
 TEST_CASE("of two users of one private repository the one without the right gets nothing of it") {
   Site site;
   site.rights["team/app"] = {"alice:secret"};
@@ -319,6 +322,7 @@ TEST_CASE("a follower without the right gets no byte of a download that another 
   CHECK(first.body() == "layer");
 }
 
+// rules: same-words
 TEST_CASE("a digest asked for under another repository is answered in the same words whether it is here") {
   Site site;
   site.rights["team/app"] = {"node"};
@@ -375,6 +379,7 @@ TEST_CASE("a right that was taken away ends with the grant; upstream is then lef
   CHECK(site.status(site.blob(), alice) == 200);
 }
 
+// rules: no-stale-for-private
 TEST_CASE("a tag check that is refused gives no stale record of what has to be let in") {
   for (const char* who : {"node", "alice:secret"}) {
     CAPTURE(who);
@@ -476,6 +481,7 @@ TEST_CASE("a restart costs nothing: handles, grants and classes hold") {
   CHECK(site.status(site.blob(), alice) == 200);  // the grace counts from the grant, not from the start
 }
 
+// rules: refused-is-left-alone
 TEST_CASE("a wrong password is tried once, and many of them lock no account") {
   Site site;
   site.rights["team/app"] = {"alice:secret"};
@@ -550,6 +556,7 @@ TEST_CASE("a 404 that may hide something leads to a challenge once") {
   CHECK(site.bench.catalog.repositories.empty());
 }
 
+// rules: asked-as-nobody
 TEST_CASE("for require_client the node's own credentials are never used") {
   Site site;
   site.rights["team/app"] = {"node", "alice:secret"};
@@ -575,6 +582,7 @@ TEST_CASE("credentials that come by a reload count at once") {
   CHECK(site.bench.catalog.repository(kKey)->repository_class == RepositoryClass::node);
 }
 
+// rules: own-address-alone
 TEST_CASE("a client's credentials go to the registry's own address by TLS and nowhere else") {
   Site site;
   site.rights["team/app"] = {"alice:secret"};

@@ -35,6 +35,7 @@ TEST_CASE("what is open is for everybody, without a question") {
   });
 }
 
+// rules: stranger-refused
 TEST_CASE("who is no runtime gets nothing that is not open, whatever he brings") {
   for_all([](const AccessQuestion& question) {
     if (question.is_runtime || question.repository_class == RepositoryClass::open) return;

@@ -8,7 +8,7 @@ using Who = registry::AskAs::Who;
 namespace {
 
 const std::string kBlobAt = "GET https://reg.example/v2/app/blobs/" + kDigest;
-const std::string kTokenAt = "https://reg.example/token?service=s&scope=repository%3Aapp%3Apull";
+const std::string kTokenAt = "GET https://reg.example/token?service=s&scope=repository%3Aapp%3Apull";
 const std::string kWantsToken = "Bearer realm=\"https://reg.example/token\",service=\"s\"";
 
 FetchRequest as(FetchRequest request, Who who, const std::string& user = {},
@@ -20,9 +20,9 @@ FetchRequest as(FetchRequest request, Who who, const std::string& user = {},
 }
 
 struct Registry : Upstreams {
-  Registry() {
+  explicit Registry(int refusals) {
     configure("reg.example", login("node", "node-secret"));
-    client.reply(kBlobAt, challenge("Basic realm=\"r\""));
+    for (int i = 0; i < refusals; ++i) client.reply(kBlobAt, challenge("Basic realm=\"r\""));
     client.reply(kBlobAt, ok());
   }
 };
@@ -30,19 +30,20 @@ struct Registry : Upstreams {
 }  // namespace
 
 TEST_CASE("who asks as nobody brings no credentials, whatever the node has") {
-  Registry up;
+  Registry up(2);
   const auto answer = up.fetch(as(up.blob("reg.example", "app"), Who::nobody));
   REQUIRE_FALSE(answer);
   CHECK(answer.error().code == Errc::denied);
   for (const auto& sent : up.client.sent()) CHECK(sent.header("Authorization").empty());
   // And the node is not kept back by that.
+  up.client.reply(kBlobAt, ok());
   const auto node = up.fetch(up.blob("reg.example", "app"));
   REQUIRE(node);
   CHECK(node->authenticated);
 }
 
 TEST_CASE("a client's credentials are used in place of the node's, and by nobody else") {
-  Registry up;
+  Registry up(1);
   const auto answer = up.fetch(as(up.blob("reg.example", "app"), Who::client, "alice", "a"));
   REQUIRE(answer);
   CHECK(answer->authenticated);
@@ -68,10 +69,7 @@ TEST_CASE("a client's token is his own") {
 }
 
 TEST_CASE("a client's wrong password is said to be the client's, and does not keep the node's back") {
-  Upstreams other;
-  other.configure("reg.example", other.login("node", "node-secret"));
-  for (int i = 0; i < 2; ++i) other.client.reply(kBlobAt, challenge("Basic realm=\"r\""));
-  other.client.reply(kBlobAt, ok());
+  Registry other(4);
   const auto refused = other.fetch(as(other.blob("reg.example", "app"), Who::client, "alice", "wrong"));
   REQUIRE_FALSE(refused);
   CHECK(refused.error().message.find("to the credentials of the client") != std::string::npos);
