@@ -85,7 +85,7 @@ std::unique_ptr<http::Handler> Mirror::serve(http::Exchange& exchange) {
       respond_status(exchange, 404, "NAME_UNKNOWN", "there is nothing here; a mirror answers under /v2/");
       return nullptr;
     case RouteKind::token:
-      exchange.note(notes::kEvent, "token");
+      exchange.note(notes::kEvent, "site");
       services_.access.give_token(*settings_, exchange, asked->route);
       return nullptr;
     default:
