@@ -308,8 +308,12 @@ void Access::fail(const MirrorSettings& settings, http::Exchange& exchange, cons
                   const Error& error) {
   const Error why = error;  // may lie in what respond destroys
   if (asked.target->as.who == registry::AskAs::Who::client) {
-    if (why.code == Errc::denied) grants_.refuse(*asked.target, why);
-    if (why.code == Errc::not_found) grants_.doubt(*asked.target);
+    // A blob may have been asked for as somebody else, whose download it was: the next request finds out.
+    const bool is_own_answer = asked.route.kind != RouteKind::blob;
+    if (why.code == Errc::denied && is_own_answer)
+      grants_.refuse(*asked.target, why);
+    else if (is_refusal(why) || why.code == Errc::not_found)
+      grants_.doubt(*asked.target);
     return respond_error(exchange, &asked, why);
   }
   if (!is_refusal(why) || !is_runtime(settings.access, exchange).value_or(false))
