@@ -47,6 +47,9 @@ class Mirror final : public http::Service {
   bool refuses(http::Exchange& exchange, std::string_view authority);
   AskedPtr understand(http::Exchange& exchange);
   std::unique_ptr<http::Handler> serve_object(http::Exchange& exchange, AskedPtr asked);
+  std::unique_ptr<http::Handler> serve_allowed(const MirrorSettingsPtr& settings, http::Exchange& exchange,
+                                               AskedPtr asked);
+  StatusFigures open_figures() const;
   void serve_page(http::Exchange& exchange, const registry::Route& route);
 
   MirrorServices services_;
