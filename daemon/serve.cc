@@ -87,6 +87,10 @@ class Daemon {
         terminate_(loop, SIGTERM, [this] { stop(); }),
         interrupt_(loop, SIGINT, [this] { stop(); }),
         hang_up_(loop, SIGHUP, [this] { reload(); }) {
+    app_.set_reload([this] {
+      reload();
+      return Json{{"errors", app_.config_state().errors}};
+    });
     ping();
   }
 
