@@ -101,9 +101,8 @@ void add_setup_command(CLI::App& app, Choice& choice) {
       ->excludes(undo);
   setup->add_option("--image", options.images, "an image to try with, instead of those the node has");
   setup->add_option("--root", options.root, "the folder that stands for / of the node");
-  setup->callback([&] {
-    choice.run = [&] { return setup_command(choice.config, choice.config_given, choice.setup); };
-  });
+  setup->callback(
+      [&] { choice.run = [&] { return setup_command(choice.config, choice.config_given, choice.setup); }; });
 }
 
 void add_commands(CLI::App& app, Choice& choice) {

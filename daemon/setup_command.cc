@@ -28,7 +28,8 @@ class AdminLink final : public setup::DaemonLink {
     auto answer = ask_admin(socket_, "POST", "/v1/reload", 30);
     if (!answer) return std::move(answer).error();
     const Json* error = json_find(answer->body, "error");
-    if (error) return {Errc::denied, "layerd does not read its configuration anew: " + json_string(*error, "message")};
+    if (error)
+      return {Errc::denied, "layerd does not read its configuration anew: " + json_string(*error, "message")};
     const Json* errors = json_find(answer->body, "errors");
     if (errors && errors->is_array() && !errors->empty() && errors->front().is_string())
       return {Errc::config, "layerd refuses its configuration: " + errors->front().get<std::string>()};

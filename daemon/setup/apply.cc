@@ -37,11 +37,12 @@ Applier::~Applier() {
 }
 
 Result<Ok> Applier::open(bool may_make) {
-  if (struct stat info {}; !may_make && ::stat(folder_.c_str(), &info) != 0 && errno == ENOENT) return Ok{};
+  if (struct stat info{}; !may_make && ::stat(folder_.c_str(), &info) != 0 && errno == ENOENT) return Ok{};
   if (auto made = make_folders_for(folder_ + "/x", 0700); !made) return std::move(made).error();
   const std::string lock = folder_ + "/lock";
   lock_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (lock_ < 0) return errno_error("cannot open " + lock, errno, errno == EACCES ? Errc::denied : Errc::local_io);
+  if (lock_ < 0)
+    return errno_error("cannot open " + lock, errno, errno == EACCES ? Errc::denied : Errc::local_io);
   if (::flock(lock_, LOCK_EX | LOCK_NB) != 0)
     return {Errc::overloaded, "another layerd setup runs for this runtime; wait for it to end"};
   auto record = load_record(folder_);
@@ -68,7 +69,8 @@ Result<Ok> Applier::begin(const std::vector<FileChange>& changes) {
     auto now = read_if_there(change.path);
     if (!now) return std::move(now).error();
     if (*now != change.before)
-      return {Errc::config, fmt::format("{} was changed while setup looked at it; run setup again", change.path)};
+      return {Errc::config,
+              fmt::format("{} was changed while setup looked at it; run setup again", change.path)};
     RecordedFile file;
     file.path = change.path;
     file.before = digest_text(change.before);
@@ -125,14 +127,17 @@ Result<Ok> Applier::put_back(const RecordedFile& file) {
   const std::string digest = digest_text(*now);
   if (digest == file.before) return Ok{};
   if (digest != file.after)
-    return {Errc::config, fmt::format("{} was changed by somebody else meanwhile and stays as it is; as it was: {}/copies/{}",
-                                      file.path, folder_, file.copy)};
+    return {
+        Errc::config,
+        fmt::format("{} was changed by somebody else meanwhile and stays as it is; as it was: {}/copies/{}",
+                    file.path, folder_, file.copy)};
   at_step_();
   if (file.before.empty()) return remove_whole(file.path);
   auto copy = read_if_there(folder_ + "/copies/" + file.copy);
   if (!copy) return std::move(copy).error();
   if (digest_text(*copy) != file.before)
-    return {Errc::local_io, fmt::format("{}/copies/{}, the copy of {}, is missing or was changed", folder_, file.copy, file.path)};
+    return {Errc::local_io, fmt::format("{}/copies/{}, the copy of {}, is missing or was changed", folder_,
+                                        file.copy, file.path)};
   return write_whole(file.path, **copy, file.mode, std::pair<uid_t, gid_t>(file.uid, file.gid));
 }
 
@@ -149,7 +154,8 @@ Result<Ok> Applier::roll_back() {
 
 // A folder that holds something by now stays.
 void Applier::remove_folders() {
-  for (auto folder = record_.folders.rbegin(); folder != record_.folders.rend(); ++folder) ::rmdir(folder->c_str());
+  for (auto folder = record_.folders.rbegin(); folder != record_.folders.rend(); ++folder)
+    ::rmdir(folder->c_str());
   record_.folders.clear();
 }
 
@@ -170,9 +176,11 @@ Result<std::vector<FileChange>> Applier::undo_changes(const Inverse& inverse) co
         auto copy = read_if_there(folder_ + "/copies/" + file.copy);
         if (!copy) return std::move(copy).error();
         if (digest_text(*copy) != file.before)
-          return {Errc::local_io, fmt::format("{}/copies/{}, the copy of {}, is missing or was changed; take layerd out of it "
-                                              "by hand",
-                                              folder_, file.copy, file.path)};
+          return {
+              Errc::local_io,
+              fmt::format("{}/copies/{}, the copy of {}, is missing or was changed; take layerd out of it "
+                          "by hand",
+                          folder_, file.copy, file.path)};
         change.after = std::move(*copy);
       }
       change.what = file.before.empty() ? "was not there before" : "as it was before";

@@ -16,7 +16,8 @@ class Applier {
  public:
   // folder: of this runtime's record, real. `at_step` is called before each thing that touches the
   // disk (tests end the process there).
-  explicit Applier(std::string folder, std::function<void()> at_step = [] {});
+  explicit Applier(
+      std::string folder, std::function<void()> at_step = [] {});
   ~Applier();
   Applier(const Applier&) = delete;
   Applier& operator=(const Applier&) = delete;
@@ -39,7 +40,8 @@ class Applier {
   // What gives the node back as it was before the first setup. `inverse` is asked for a file that
   // somebody changed since: its text without what setup added.
   // Errors: of `inverse`; nothing was touched.
-  using Inverse = std::function<Result<std::optional<std::string>>(const std::string& path, const std::string& text)>;
+  using Inverse =
+      std::function<Result<std::optional<std::string>>(const std::string& path, const std::string& text)>;
   Result<std::vector<FileChange>> undo_changes(const Inverse& inverse) const;
   // The undo is done: record, copies and folders that are empty go.
   Result<Ok> forget();

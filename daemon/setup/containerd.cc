@@ -43,11 +43,12 @@ void copy_auth(const TomlValue& registry, const std::string& file, Plan& plan) {
     copy.password = auth->text_at("password");
     copy.identity_token = auth->text_at("identitytoken");
     const std::string both = auth->text_at("auth");
-    if (auto pair = split_auth(both); pair && copy.username.empty()) std::tie(copy.username, copy.password) = *pair;
+    if (auto pair = split_auth(both); pair && copy.username.empty())
+      std::tie(copy.username, copy.password) = *pair;
     plan.secrets.push_back(both);
     if (copy.empty()) {
-      plan.notes.push_back(fmt::format("{}:{}: the auth of {} is not copied: it holds nothing that can be used", file,
-                                       auth->line, host));
+      plan.notes.push_back(fmt::format(
+          "{}:{}: the auth of {} is not copied: it holds nothing that can be used", file, auth->line, host));
       plan.copied.configs.erase(host);
     }
   }
@@ -65,7 +66,8 @@ Result<Ok> read_config(FileSource& files, const std::string& path, int depth, Cr
   for (int version : {1, 2, 3}) {
     const TomlValue* registry = root->find({"plugins", plugin_of(version), "registry"});
     if (!registry) continue;
-    if (const TomlValue* value = registry->find("config_path"); value && value->kind == TomlValue::Kind::text) {
+    if (const TomlValue* value = registry->find("config_path");
+        value && value->kind == TomlValue::Kind::text) {
       config.config_path = value->text;
       config.set_in = path;
     }
@@ -75,15 +77,17 @@ Result<Ok> read_config(FileSource& files, const std::string& path, int depth, Cr
       for (const auto& entry : configs->entries) tls |= entry.value.find("tls") != nullptr;
     const TomlValue* mirrors = registry->find("mirrors");
     if ((mirrors && !mirrors->entries.empty()) || tls)
-      config.old_ways = fmt::format("{}:{}: registry.{}", files.real(path), registry->line, tls ? "configs.….tls" : "mirrors");
+      config.old_ways = fmt::format("{}:{}: registry.{}", files.real(path), registry->line,
+                                    tls ? "configs.….tls" : "mirrors");
   }
   const TomlValue* imports = root->find("imports");
-  for (const auto& pattern : imports && depth == 0 ? imports->texts() : std::vector<std::string>{}) {
+  for (const auto& pattern : imports&& depth == 0 ? imports->texts() : std::vector<std::string>{}) {
     const auto slash = pattern.rfind('/');
     const std::string folder = files.usual(pattern.substr(0, slash)), leaf = pattern.substr(slash + 1);
     const auto star = leaf.find('*');
     for (const auto& name : star == std::string::npos ? std::vector{leaf} : files.list(folder))
-      if (star == std::string::npos || (name.starts_with(leaf.substr(0, star)) && name.ends_with(leaf.substr(star + 1))))
+      if (star == std::string::npos ||
+          (name.starts_with(leaf.substr(0, star)) && name.ends_with(leaf.substr(star + 1))))
         if (auto done = read_config(files, folder + "/" + name, depth + 1, config, plan); !done) return done;
   }
   return Ok{};
@@ -94,8 +98,9 @@ Result<std::string> with_config_path(const std::string& file, const std::optiona
                                      const std::string& value) {
   const std::string line = fmt::format("config_path = {}", toml_quoted(value));
   if (!text)
-    return fmt::format("# Written by `{0}`; `{0} --undo` takes it away.\nversion = 2\n\n[plugins.\"{1}\".registry]\n  {2}\n",
-                       kTool, plugin_of(2), line);
+    return fmt::format(
+        "# Written by `{0}`; `{0} --undo` takes it away.\nversion = 2\n\n[plugins.\"{1}\".registry]\n  {2}\n",
+        kTool, plugin_of(2), line);
   auto root = parse_toml(file, *text);
   if (!root) return std::move(root).error();
   std::string out = *text;
@@ -125,10 +130,13 @@ Result<std::string> plan_config_path(FileSource& files, const CriConfig& config,
   const std::string chosen(config.config_path.empty() ? std::string_view() : parts[0]);
   const std::string folder = chosen.empty() ? kCertificates : files.usual(chosen);
   if (!config.old_ways.empty())
-    return {Errc::config,
-            fmt::format("{} is containerd's old way, and containerd does not start with both that and config_path. Move "
-                        "these entries into hosts.toml files below {}, set config_path to that folder, and run setup again",
-                        config.old_ways, files.real(folder))};
+    return {
+        Errc::config,
+        fmt::format(
+            "{} is containerd's old way, and containerd does not start with both that and config_path. Move "
+            "these entries into hosts.toml files below {}, set config_path to that folder, and run setup "
+            "again",
+            config.old_ways, files.real(folder))};
   FileChange change;
   const std::string file = config.set_in.empty() ? kConfig : config.set_in;
   change.path = files.real(file);
@@ -138,11 +146,13 @@ Result<std::string> plan_config_path(FileSource& files, const CriConfig& config,
   change.after = std::move(*after);
   change.what = fmt::format("config_path is exactly one folder: {}", files.real(folder));
   if (parts.size() > 1)
-    plan.notes.push_back(fmt::format("config_path named several folders ({}); containerd's transfer service reads none of "
-                                     "them then. It is {} from now on",
-                                     config.config_path, files.real(folder)));
+    plan.notes.push_back(
+        fmt::format("config_path named several folders ({}); containerd's transfer service reads none of "
+                    "them then. It is {} from now on",
+                    config.config_path, files.real(folder)));
   add_change(plan, std::move(change));
-  plan.todo.push_back("config_path is read when containerd starts: systemctl restart containerd (containers go on running)");
+  plan.todo.push_back(
+      "config_path is read when containerd starts: systemctl restart containerd (containers go on running)");
   return folder;
 }
 
@@ -156,11 +166,14 @@ Result<Plan> plan_containerd(FileSource& files, const Input& input) {
   if (!folder) return std::move(folder).error();
   if (auto note = spegel_note(files, *folder); !note.empty()) plan.notes.push_back(std::move(note));
   if (config.no_cri)
-    plan.notes.push_back("containerd runs without its CRI plugin here: config_path counts for nobody, and ctr and nerdctl "
-                         "need --hosts-dir " + files.real(*folder));
+    plan.notes.push_back(
+        "containerd runs without its CRI plugin here: config_path counts for nobody, and ctr and nerdctl "
+        "need --hosts-dir " +
+        files.real(*folder));
   else
     plan.notes.push_back("ctr does not read config_path: give it --hosts-dir " + files.real(*folder));
-  if (auto done = plan_hosts_folder(files, input, {*folder, kTool}, plan); !done) return std::move(done).error();
+  if (auto done = plan_hosts_folder(files, input, {*folder, kTool}, plan); !done)
+    return std::move(done).error();
   return plan;
 }
 

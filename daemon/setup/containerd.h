@@ -14,8 +14,8 @@ Result<Plan> plan_containerd(FileSource& files, const Input& input);
 // The same for a folder of hosts.toml files wherever it is: docker's containerd image store and k3s
 // have one of their own.
 struct HostsFolder {
-  std::string path;  // usual
-  std::string tool;  // "layerd setup containerd"
+  std::string path;    // usual
+  std::string tool;    // "layerd setup containerd"
   bool copies = true;  // what is configured there goes into layerd's configuration
 };
 Result<Ok> plan_hosts_folder(FileSource& files, const Input& input, const HostsFolder& folder, Plan& plan);

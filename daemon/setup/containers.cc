@@ -41,7 +41,8 @@ RegistryTable table_of(const TomlValue& value, const std::string& file) {
   table.by_digest_only = value.true_at("mirror-by-digest-only");
   if (const TomlValue* mirrors = value.find("mirror"))
     for (const auto& each : mirrors->items)
-      table.mirrors.push_back({each.text_at("location"), each.text_at("pull-from-mirror"), each.true_at("insecure")});
+      table.mirrors.push_back(
+          {each.text_at("location"), each.text_at("pull-from-mirror"), each.true_at("insecure")});
   return table;
 }
 
@@ -75,8 +76,9 @@ class ContainersPlanner {
     change.after = std::move(out);
     change.what = fmt::format("layerd is the first mirror of {} registries", plan_.hosts.size());
     if (auto taken = find_later(); !taken.empty())
-      return {Errc::config, fmt::format("{} comes after {} and takes its place; rename it so that it sorts before", taken,
-                                        change.path)};
+      return {Errc::config,
+              fmt::format("{} comes after {} and takes its place; rename it so that it sorts before", taken,
+                          change.path)};
     // The tool's name alone is no reason to write: podman and CRI-O share the file.
     if (change.before && body_of(*change.before) == body_of(*change.after)) change.after = change.before;
     add_change(plan_, std::move(change));
@@ -85,15 +87,17 @@ class ContainersPlanner {
   }
 
  private:
-  static std::string body_of(const std::string& text) { return text.substr(std::min(text.size(), text.find('\n'))); }
+  static std::string body_of(const std::string& text) {
+    return text.substr(std::min(text.size(), text.find('\n')));
+  }
   static RegistryTable own_table(const std::string& host) {
     RegistryTable table;
     table.prefix = table.location = host;
     return table;
   }
   bool closes(const std::string& host) const {
-    return !input_.keep_fallback ||
-           std::find(input_.closed_hosts.begin(), input_.closed_hosts.end(), host) != input_.closed_hosts.end();
+    return !input_.keep_fallback || std::find(input_.closed_hosts.begin(), input_.closed_hosts.end(), host) !=
+                                        input_.closed_hosts.end();
   }
 
   Result<Ok> read_one(const std::string& path) {
@@ -101,9 +105,10 @@ class ContainersPlanner {
     auto root = text ? parse_toml(files_.real(path), *text) : Result<TomlValue>(TomlValue{});
     if (!root) return std::move(root).error();
     if (root->find({"registries", "search"}) || root->find({"registries", "insecure"}))
-      return {Errc::config, fmt::format("{} is written in the old form ([registries.search]); write [[registry]] tables "
-                                        "instead, the old form cannot name a mirror",
-                                        files_.real(path))};
+      return {Errc::config,
+              fmt::format("{} is written in the old form ([registries.search]); write [[registry]] tables "
+                          "instead, the old form cannot name a mirror",
+                          files_.real(path))};
     const TomlValue* list = root->find("registry");
     for (const auto& value : list ? list->items : std::vector<TomlValue>{})
       if (auto table = table_of(value, path); !table.prefix.empty()) tables_[table.prefix] = std::move(table);
@@ -120,7 +125,8 @@ class ContainersPlanner {
 
   std::string find_later() const {
     for (const auto& [prefix, table] : tables_)
-      if (!table.file.empty() && table.file.substr(table.file.rfind('/') + 1) > kOurs) return files_.real(table.file);
+      if (!table.file.empty() && table.file.substr(table.file.rfind('/') + 1) > kOurs)
+        return files_.real(table.file);
     return {};
   }
 
@@ -128,16 +134,18 @@ class ContainersPlanner {
     if (table.blocked) return {};
     if (host_of(table.location) == authority_ || host_of(table.prefix) == authority_) return {};
     if (table.prefix.starts_with("*")) {
-      plan_.notes.push_back(fmt::format("{}: layerd cannot stand before the pattern {}: a mirror has to name one registry. Add "
-                                        "a [[registry]] table for each that it means",
-                                        files_.real(table.file), table.prefix));
+      plan_.notes.push_back(
+          fmt::format("{}: layerd cannot stand before the pattern {}: a mirror has to name one registry. Add "
+                      "a [[registry]] table for each that it means",
+                      files_.real(table.file), table.prefix));
       return {};
     }
     if (has_port(table.location)) {
-      plan_.notes.push_back(fmt::format("{} has a port, which cannot stand in the path of an image; podman and CRI-O go on "
-                                        "asking it themselves. Give it a name without a port in layerd's configuration (an "
-                                        "alias or a mirror) to pull it by that",
-                                        table.location));
+      plan_.notes.push_back(
+          fmt::format("{} has a port, which cannot stand in the path of an image; podman and CRI-O go on "
+                      "asking it themselves. Give it a name without a port in layerd's configuration (an "
+                      "alias or a mirror) to pull it by that",
+                      table.location));
       return {};
     }
     if (table.prefix.find('/') == std::string::npos) plan_.hosts.push_back(table.prefix);
@@ -162,15 +170,17 @@ class ContainersPlanner {
   // https://host/v2/rest of "host/rest".
   static std::string url_of(const std::string& location) {
     const auto slash = location.find('/');
-    return "https://" + host_of(location) + (slash == std::string::npos ? "" : "/v2" + location.substr(slash));
+    return "https://" + host_of(location) +
+           (slash == std::string::npos ? "" : "/v2" + location.substr(slash));
   }
 
   void note_insecure(const std::string& location) {
     plan_.copied.configs[host_of(location)].skip_verify = true;
-    plan_.notes.push_back(fmt::format("{} is insecure: layerd takes any certificate there, but does not try http as podman "
-                                      "does; for a registry without TLS write mirrors: {{{}: {{endpoint: "
-                                      "[\"http://{}\"]}}}} into layerd's configuration",
-                                      location, host_of(location), host_of(location)));
+    plan_.notes.push_back(
+        fmt::format("{} is insecure: layerd takes any certificate there, but does not try http as podman "
+                    "does; for a registry without TLS write mirrors: {{{}: {{endpoint: "
+                    "[\"http://{}\"]}}}} into layerd's configuration",
+                    location, host_of(location), host_of(location)));
   }
 
   void copy_mirrors(const RegistryTable& table) {
@@ -178,7 +188,8 @@ class ContainersPlanner {
     if (table.location.find('/') != std::string::npos) return;  // mirrors of a part cannot be named in layerd
     CopiedMirror copied;
     for (const auto& mirror : table.mirrors) {
-      if (mirror.location.starts_with(authority_ + "/") || !registry::parse_endpoint(url_of(mirror.location))) continue;
+      if (mirror.location.starts_with(authority_ + "/") || !registry::parse_endpoint(url_of(mirror.location)))
+        continue;
       copied.endpoints.push_back(url_of(mirror.location));
       if (mirror.insecure) note_insecure(mirror.location);
     }
@@ -198,7 +209,8 @@ class ContainersPlanner {
   }
 
   void copy_logins() {
-    for (const char* path : {"/run/containers/0/auth.json", "/root/.config/containers/auth.json", "/root/.docker/config.json"}) {
+    for (const char* path :
+         {"/run/containers/0/auth.json", "/root/.config/containers/auth.json", "/root/.docker/config.json"}) {
       const auto text = files_.read(path);
       auto config = text ? registry::parse_docker_config(*text, files_.real(path))
                          : Result<registry::DockerConfig>(registry::DockerConfig{});
@@ -209,10 +221,11 @@ class ContainersPlanner {
       for (const auto& auth : config->auths) {
         const auto name = registry::parse_registry_name(auth.key);
         if (!auth.flaw.empty() || !name) {
-          plan_.notes.push_back(fmt::format("{}: the login of {} is not copied: {}", files_.real(path), auth.key,
-                                            auth.flaw.empty() ? "it is for a part of a registry; layerd takes the file "
-                                                                "itself under credentials.docker_config"
-                                                              : auth.flaw));
+          plan_.notes.push_back(
+              fmt::format("{}: the login of {} is not copied: {}", files_.real(path), auth.key,
+                          auth.flaw.empty() ? "it is for a part of a registry; layerd takes the file "
+                                              "itself under credentials.docker_config"
+                                            : auth.flaw));
           continue;
         }
         CopiedHost& host = plan_.copied.configs[name->text];
@@ -223,18 +236,22 @@ class ContainersPlanner {
         host.token = auth.credentials.registry_token;
       }
       if (!config->store.empty() || !config->helpers.empty())
-        plan_.notes.push_back(fmt::format("{} names credential helpers: name them under credentials.helpers in layerd's "
-                                          "configuration",
-                                          files_.real(path)));
+        plan_.notes.push_back(
+            fmt::format("{} names credential helpers: name them under credentials.helpers in layerd's "
+                        "configuration",
+                        files_.real(path)));
     }
   }
 
   void say_limits() {
     plan_.notes.push_back(
-        "podman, CRI-O and skopeo send credentials only to who asks for them at /v2/: images that need a user's own login go "
-        "through layerd only with access.challenge_ping: true; without it they are asked for at the registry itself");
-    plan_.notes.push_back("registries without a table are not asked for at layerd: run setup again when the node has images of "
-                          "new ones");
+        "podman, CRI-O and skopeo send credentials only to who asks for them at /v2/: images that need a "
+        "user's own login go "
+        "through layerd only with access.challenge_ping: true; without it they are asked for at the registry "
+        "itself");
+    plan_.notes.push_back(
+        "registries without a table are not asked for at layerd: run setup again when the node has images of "
+        "new ones");
   }
 
   FileSource& files_;

@@ -22,7 +22,8 @@ std::string encode_base64(std::string_view bytes) {
     std::uint32_t bits = 0;
     for (std::size_t j = 0; j < 3; ++j)
       bits = bits << 8 | (i + j < bytes.size() ? static_cast<unsigned char>(bytes[i + j]) : 0u);
-    for (std::size_t j = 0; j < 4; ++j) out += i + j <= bytes.size() ? kDigits[bits >> (18 - 6 * j) & 63] : '=';
+    for (std::size_t j = 0; j < 4; ++j)
+      out += i + j <= bytes.size() ? kDigits[bits >> (18 - 6 * j) & 63] : '=';
   }
   return out;
 }
@@ -58,12 +59,14 @@ CopiedMirror read_mirror(const std::string& file, const YamlNode& node, std::vec
       if (auto good = registry::Rewrites::compile({{expression.scalar, replacement.scalar}}); good)
         mirror.rewrite.emplace_back(expression.scalar, replacement.scalar);
       else
-        notes.push_back(fmt::format("{}: the rewrite is not copied: {}", at(file, expression), good.error().message));
+        notes.push_back(
+            fmt::format("{}: the rewrite is not copied: {}", at(file, expression), good.error().message));
     }
   return mirror;
 }
 
-void read_auth(const std::string& file, const YamlNode& auth, CopiedHost& host, std::vector<std::string>& notes) {
+void read_auth(const std::string& file, const YamlNode& auth, CopiedHost& host,
+               std::vector<std::string>& notes) {
   host.username = text_of(auth, "username");
   host.password = text_of(auth, "password");
   host.identity_token = text_of(auth, "identity_token");
@@ -129,9 +132,10 @@ void merge_map(Map& all, const Map& more, const char* section, const std::string
   for (const auto& [key, value] : more) {
     const auto [found, is_new] = all.emplace(key, value);
     if (!is_new && !(found->second == value))
-      notes.push_back(fmt::format("{}.\"{}\" differs from what {} has and is kept as it is here; layerd asks "
-                                  "by the one that is kept",
-                                  section, key, of));
+      notes.push_back(
+          fmt::format("{}.\"{}\" differs from what {} has and is kept as it is here; layerd asks "
+                      "by the one that is kept",
+                      section, key, of));
   }
 }
 
@@ -161,7 +165,8 @@ Copied read_copied(const std::string& file, const YamlNode& root, std::vector<st
       } else if (section[0] == 'm') {
         copied.mirrors.emplace(name, read_mirror(file, value, notes));
       } else if (section[0] == 'c') {
-        if (auto host = read_host(file, value, notes); !host.empty()) copied.configs.emplace(name, std::move(host));
+        if (auto host = read_host(file, value, notes); !host.empty())
+          copied.configs.emplace(name, std::move(host));
       } else if (value.is_map()) {
         CopiedHost host;
         read_auth(file, value, host, notes);
@@ -182,7 +187,8 @@ std::string copied_text(const Copied& copied, const std::string& head) {
     out += fmt::format("  {}:{}\n{}", yaml_quoted(key), body.empty() ? " {}" : "", body);
   }
   if (!copied.configs.empty()) out += "configs:\n";
-  for (const auto& [key, host] : copied.configs) out += fmt::format("  {}:\n{}", yaml_quoted(key), host_text(host));
+  for (const auto& [key, host] : copied.configs)
+    out += fmt::format("  {}:\n{}", yaml_quoted(key), host_text(host));
   return out;
 }
 

@@ -35,7 +35,8 @@ struct Step {
 std::vector<Step> steps_of(const std::vector<std::string>& a, const std::vector<std::string>& b) {
   std::size_t head = 0, tail = 0;
   while (head < a.size() && head < b.size() && a[head] == b[head]) ++head;
-  while (tail + head < a.size() && tail + head < b.size() && a[a.size() - 1 - tail] == b[b.size() - 1 - tail]) ++tail;
+  while (tail + head < a.size() && tail + head < b.size() && a[a.size() - 1 - tail] == b[b.size() - 1 - tail])
+    ++tail;
   const std::size_t n = a.size() - head - tail, m = b.size() - head - tail;
   std::vector<Step> steps;
   for (std::size_t i = 0; i < head; ++i) steps.push_back({' ', &a[i]});
@@ -94,13 +95,16 @@ std::size_t mask_value(std::string& text, std::size_t at) {
 }
 
 void mask_keys(std::string& text) {
-  static constexpr std::array<std::string_view, 8> kKeys{"password",      "auth",   "identity_token", "identitytoken",
-                                                         "registrytoken", "token", "secret",         "authorization"};
+  static constexpr std::array<std::string_view, 8> kKeys{"password",      "auth",          "identity_token",
+                                                         "identitytoken", "registrytoken", "token",
+                                                         "secret",        "authorization"};
   for (auto key : kKeys) {
     const std::string lower = registry::lower_case(text);
     // From behind, so that what is found stays where it was.
-    for (std::size_t at = lower.rfind(key); at != std::string::npos; at = at == 0 ? at : lower.rfind(key, at - 1)) {
-      const bool begins = at == 0 || std::string_view(" \t\n\"'{,-").find(lower[at - 1]) != std::string_view::npos;
+    for (std::size_t at = lower.rfind(key); at != std::string::npos;
+         at = at == 0 ? at : lower.rfind(key, at - 1)) {
+      const bool begins =
+          at == 0 || std::string_view(" \t\n\"'{,-").find(lower[at - 1]) != std::string_view::npos;
       std::size_t end = at + key.size();
       if (end < lower.size() && (lower[end] == '"' || lower[end] == '\'')) ++end;
       while (end < lower.size() && (lower[end] == ' ' || lower[end] == '\t')) ++end;
@@ -142,7 +146,8 @@ std::string unified_diff(const FileChange& change, const std::vector<std::string
     if (quiet > kAround) to -= quiet - kAround;
     old_line += from - i, new_line += from - i;
     out += hunk(steps, from, to, old_line, new_line);
-    for (std::size_t k = from; k < to; ++k) old_line += steps[k].kind != '+', new_line += steps[k].kind != '-';
+    for (std::size_t k = from; k < to; ++k)
+      old_line += steps[k].kind != '+', new_line += steps[k].kind != '-';
     i = to;
   }
   return out;

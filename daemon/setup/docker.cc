@@ -86,12 +86,14 @@ Result<std::string> with_docker_mirror(const std::string& file, const std::optio
   }
   auto check = read_daemon(file, out);
   if (!check || mirrors_of(*check).size() != urls.size() + 1 || mirrors_of(*check).front() != url)
-    return {Errc::config, fmt::format("{}: setup cannot add to it by itself; write \"{}\": [{}] there and run setup again", file,
-                                      kKey, quoted)};
+    return {Errc::config,
+            fmt::format("{}: setup cannot add to it by itself; write \"{}\": [{}] there and run setup again",
+                        file, kKey, quoted)};
   return out;
 }
 
-Result<std::string> without_docker_mirror(const std::string& file, const std::string& text, const std::string& url) {
+Result<std::string> without_docker_mirror(const std::string& file, const std::string& text,
+                                          const std::string& url) {
   auto root = read_daemon(file, text);
   if (!root) return std::move(root).error();
   const auto urls = mirrors_of(*root);
@@ -130,13 +132,16 @@ Result<Plan> plan_docker(FileSource& files, const Input& input) {
   if (!plan.changes.empty())
     plan.todo.push_back("docker reads registry-mirrors again without a restart: systemctl reload docker");
   plan.notes.push_back(
-      "docker asks a mirror for images of Docker Hub only; images of other registries pass layerd by, unless docker has the "
+      "docker asks a mirror for images of Docker Hub only; images of other registries pass layerd by, unless "
+      "docker has the "
       "containerd image store (features.containerd-snapshotter)");
   if (!input.keep_fallback || !input.closed_hosts.empty() || !input.partly_closed_hosts.empty())
-    plan.notes.push_back("docker asks Docker Hub itself when layerd refuses, and has no setting against that: an alias under "
-                         "docker.io is not closed here");
+    plan.notes.push_back(
+        "docker asks Docker Hub itself when layerd refuses, and has no setting against that: an alias under "
+        "docker.io is not closed here");
   if (has_containerd_store(*root)) {
-    if (auto done = plan_hosts_folder(files, input, {"/etc/docker/certs.d", "layerd setup docker"}, plan); !done)
+    if (auto done = plan_hosts_folder(files, input, {"/etc/docker/certs.d", "layerd setup docker"}, plan);
+        !done)
       return std::move(done).error();
   }
   return plan;

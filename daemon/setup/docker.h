@@ -13,6 +13,7 @@ Result<Plan> plan_docker(FileSource& files, const Input& input);
 Result<std::string> with_docker_mirror(const std::string& file, const std::optional<std::string>& text,
                                        const std::string& url);
 // Without it.
-Result<std::string> without_docker_mirror(const std::string& file, const std::string& text, const std::string& url);
+Result<std::string> without_docker_mirror(const std::string& file, const std::string& text,
+                                          const std::string& url);
 
 }  // namespace layerd::daemon::setup

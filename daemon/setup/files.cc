@@ -21,8 +21,8 @@ constexpr std::size_t kMostNames = 5000;
 
 Error io_error(const std::string& what, int code) {
   const Errc kind = code == EACCES || code == EPERM || code == EROFS ? Errc::denied
-                    : code == ENOSPC || code == EDQUOT              ? Errc::no_space
-                                                                    : Errc::local_io;
+                    : code == ENOSPC || code == EDQUOT               ? Errc::no_space
+                                                                     : Errc::local_io;
   return errno_error(what, code, kind);
 }
 
@@ -99,7 +99,8 @@ Result<Ok> write_whole(const std::string& path, const std::string& text, mode_t 
     done = io_error("cannot give " + target + " to its owner", errno);
   if (done && ::fchmod(fd, mode) != 0) done = io_error("cannot set the mode of " + target, errno);
   if (done) done = (*file)->sync(false);
-  if (done && ::rename(temporary.c_str(), target.c_str()) != 0) done = io_error("cannot write " + target, errno);
+  if (done && ::rename(temporary.c_str(), target.c_str()) != 0)
+    done = io_error("cannot write " + target, errno);
   if (!done)
     ::unlink(temporary.c_str());
   else
@@ -125,7 +126,8 @@ std::vector<std::string> missing_folders(const std::string& path) {
 Result<std::vector<std::string>> make_folders_for(const std::string& path, mode_t mode) {
   auto missing = missing_folders(path);
   for (const auto& folder : missing) {
-    if (::mkdir(folder.c_str(), mode) != 0 && errno != EEXIST) return io_error("cannot make " + folder, errno);
+    if (::mkdir(folder.c_str(), mode) != 0 && errno != EEXIST)
+      return io_error("cannot make " + folder, errno);
     ::chmod(folder.c_str(), mode);  // whatever the umask is
   }
   return missing;

@@ -35,7 +35,8 @@ void copy_headers(const HostsEntry& entry, const std::string& path, CopiedHost& 
                   std::vector<std::string>& notes, std::vector<std::string>& secrets) {
   for (const auto& [name, value] : entry.headers) {
     secrets.push_back(value);
-    if (registry::equal_ascii_nocase(name, "authorization") && registry::starts_with_nocase(value, "basic ")) {
+    if (registry::equal_ascii_nocase(name, "authorization") &&
+        registry::starts_with_nocase(value, "basic ")) {
       if (auto pair = split_auth(registry::trim(std::string_view(value).substr(6)))) {
         std::tie(host.username, host.password) = *pair;
         continue;
@@ -46,23 +47,27 @@ void copy_headers(const HostsEntry& entry, const std::string& path, CopiedHost& 
   }
 }
 
-void copy_one(const HostsEntry& entry, const std::string& path, const std::string& folder, const std::string& key,
-              Copied& copied, std::vector<std::string>& notes, std::vector<std::string>& secrets) {
+void copy_one(const HostsEntry& entry, const std::string& path, const std::string& folder,
+              const std::string& key, Copied& copied, std::vector<std::string>& notes,
+              std::vector<std::string>& secrets) {
   CopiedHost host;
   host.skip_verify = entry.skip_verify;
   if (!entry.ca.empty()) host.ca_file = absolute(folder, entry.ca[0]);
   if (entry.ca.size() > 1)
-    notes.push_back(fmt::format("{}: of several files under ca layerd uses {}; put the certificates into one file",
-                                path, host.ca_file));
+    notes.push_back(
+        fmt::format("{}: of several files under ca layerd uses {}; put the certificates into one file", path,
+                    host.ca_file));
   if (!entry.client.empty()) {
     host.cert_file = absolute(folder, entry.client[0].first);
-    host.key_file = absolute(folder, entry.client[0].second.empty() ? entry.client[0].first : entry.client[0].second);
+    host.key_file =
+        absolute(folder, entry.client[0].second.empty() ? entry.client[0].first : entry.client[0].second);
   }
   copy_headers(entry, path, host, notes, secrets);
   if (host.empty() || key.empty()) return;
   const auto [found, is_new] = copied.configs.emplace(key, host);
   if (!is_new && !(found->second == host))
-    notes.push_back(fmt::format("{}: {} has other settings in another file; those count in layerd", path, key));
+    notes.push_back(
+        fmt::format("{}: {} has other settings in another file; those count in layerd", path, key));
 }
 
 }  // namespace

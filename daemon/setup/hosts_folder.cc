@@ -17,7 +17,8 @@ bool is_in(const std::vector<std::string>& list, const std::string& word) {
 // containerd looks for host_port_, then host:port; the first that is there counts.
 std::string folder_of(FileSource& files, const std::string& folder, const std::string& registry) {
   const std::string usual = folder + "/" + hosts_folder(registry), plain = folder + "/" + registry;
-  if (usual != plain && registry != "*" && files.list(usual).empty() && !files.list(plain).empty()) return plain;
+  if (usual != plain && registry != "*" && files.list(usual).empty() && !files.list(plain).empty())
+    return plain;
   return usual;
 }
 
@@ -27,15 +28,15 @@ std::string what_of(const std::string& registry, bool close) {
                : fmt::format("{}: layerd is asked first, the registry itself when layerd refuses", name);
 }
 
-void copy_certificates(const std::vector<std::string>& names, const std::string& real, const std::string& registry,
-                       Plan& plan) {
+void copy_certificates(const std::vector<std::string>& names, const std::string& real,
+                       const std::string& registry, Plan& plan) {
   HostsFile alone;
   alone.server = certificates_of(names);
   copy_hosts(alone, real, real, registry, "", plan.copied, plan.notes, plan.secrets);
 }
 
-Result<Ok> plan_registry(FileSource& files, const Input& input, const HostsFolder& folder, const std::string& registry,
-                         Plan& plan) {
+Result<Ok> plan_registry(FileSource& files, const Input& input, const HostsFolder& folder,
+                         const std::string& registry, Plan& plan) {
   const std::string place = folder_of(files, folder.path, registry), file = place + "/hosts.toml";
   const auto names = files.list(place);
   FileChange change;
@@ -45,7 +46,8 @@ Result<Ok> plan_registry(FileSource& files, const Input& input, const HostsFolde
     auto old = read_hosts(change.path, *change.before);
     if (!old) return std::move(old).error();
     if (folder.copies)
-      copy_hosts(*old, change.path, files.real(place), registry, input.url, plan.copied, plan.notes, plan.secrets);
+      copy_hosts(*old, change.path, files.real(place), registry, input.url, plan.copied, plan.notes,
+                 plan.secrets);
   } else if (folder.copies) {
     copy_certificates(names, files.real(place), registry, plan);
   }
@@ -89,7 +91,8 @@ std::string spegel_note(FileSource& files, const std::string& folder) {
     auto hosts = text ? read_hosts(name, *text) : Result<HostsFile>(HostsFile{});
     if (!hosts) continue;
     for (const auto& entry : hosts->hosts)
-      for (const char* port : {":30020", ":30021", ":29999"}) found |= authority_of(entry.url).ends_with(port);
+      for (const char* port : {":30020", ":30021", ":29999"})
+        found |= authority_of(entry.url).ends_with(port);
   }
   if (!found) return {};
   return fmt::format(

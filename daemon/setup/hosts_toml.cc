@@ -109,9 +109,10 @@ Result<std::string> with_server(const std::string& file, std::string text, const
   const std::size_t end = text.find('\n', server->end);
   const std::string rest = text.substr(server->end, end == std::string::npos ? end : end - server->end);
   if (rest.find_first_not_of(" \t\r") != std::string::npos)
-    return {Errc::config, fmt::format("{}:{}: a comment stands behind server; put it on a line of its own, setup has "
-                                      "to change this line",
-                                      file, server->line)};
+    return {Errc::config,
+            fmt::format("{}:{}: a comment stands behind server; put it on a line of its own, setup has "
+                        "to change this line",
+                        file, server->line)};
   const std::string old = text.substr(server->begin, server->end - server->begin);
   text.replace(server->begin, server->end - server->begin,
                fmt::format("{}  # layerd: was {}", toml_quoted(wish.url), old));
@@ -121,14 +122,16 @@ Result<std::string> with_server(const std::string& file, std::string text, const
 }  // namespace
 
 bool HostsEntry::may_pull() const {
-  return capabilities.empty() || std::find(capabilities.begin(), capabilities.end(), "pull") != capabilities.end();
+  return capabilities.empty() ||
+         std::find(capabilities.begin(), capabilities.end(), "pull") != capabilities.end();
 }
 
 Result<HostsFile> read_hosts(const std::string& file, std::string_view text) {
   auto root = parse_toml(file, text);
   if (!root) return std::move(root).error();
   HostsFile out;
-  out.is_generated = text.starts_with(kGenerated) || text.substr(0, 200).find("DO NOT EDIT") != std::string_view::npos;
+  out.is_generated =
+      text.starts_with(kGenerated) || text.substr(0, 200).find("DO NOT EDIT") != std::string_view::npos;
   out.server = entry_of(*root, root->text_at("server"));
   if (const TomlValue* hosts = root->find("host"))
     for (const auto& [key, begin, value] : hosts->entries) out.hosts.push_back(entry_of(value, key));
@@ -153,12 +156,12 @@ Result<std::string> with_layerd(const std::string& file, const std::optional<std
   if (!root) return std::move(root).error();
   const TomlValue* hosts = root->find("host");
   if (hosts && hosts->is_inline)
-    return {Errc::config, fmt::format("{}:{}: host is written in braces; write it as tables: [host.\"https://…\"]",
-                                      file, hosts->line)};
+    return {Errc::config,
+            fmt::format("{}:{}: host is written in braces; write it as tables: [host.\"https://…\"]", file,
+                        hosts->line)};
   std::string out = *text;
-  const bool known = hosts && std::any_of(hosts->entries.begin(), hosts->entries.end(), [&](const auto& entry) {
-    return is_layerd(entry.key, wish.url);
-  });
+  const bool known = hosts && std::any_of(hosts->entries.begin(), hosts->entries.end(),
+                                          [&](const auto& entry) { return is_layerd(entry.key, wish.url); });
   if (!known) {
     const std::size_t place = place_of_block(*root, *text, wish.behind);
     std::string block = fmt::format("{}{}\n{}{}", kBegin, wish.tool, host_block(wish), kEnd);
@@ -179,8 +182,9 @@ Result<std::optional<std::string>> without_layerd(const std::string& file, const
     if (at == std::string::npos) continue;
     const std::size_t line = out.rfind('\n', at) == std::string::npos ? 0 : out.rfind('\n', at) + 1;
     const std::size_t line_end = out.find('\n', at);
-    const std::string old =
-        mark.ends_with('\n') ? "" : "server = " + out.substr(at + mark.size(), line_end - at - mark.size() + 1);
+    const std::string old = mark.ends_with('\n')
+                                ? ""
+                                : "server = " + out.substr(at + mark.size(), line_end - at - mark.size() + 1);
     out.replace(line, (line_end == std::string::npos ? out.size() : line_end + 1) - line, old);
   }
   auto left = read_hosts(file, out);
@@ -189,8 +193,10 @@ Result<std::optional<std::string>> without_layerd(const std::string& file, const
                                  [&](const HostsEntry& entry) { return is_layerd(entry.url, url); }) ||
                      is_layerd(left->server.url, url);
   if (!still) return std::optional<std::string>(std::move(out));
-  if (text.starts_with("# Written by `layerd setup ") && left->hosts.size() == 1) return std::optional<std::string>();
-  return {Errc::config, fmt::format("{} was changed since `layerd setup` wrote it; take {} out of it by hand", file, url)};
+  if (text.starts_with("# Written by `layerd setup ") && left->hosts.size() == 1)
+    return std::optional<std::string>();
+  return {Errc::config,
+          fmt::format("{} was changed since `layerd setup` wrote it; take {} out of it by hand", file, url)};
 }
 
 std::string hosts_folder(const std::string& registry) {

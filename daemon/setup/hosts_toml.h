@@ -14,7 +14,7 @@ namespace layerd::daemon::setup {
 
 // What one host is asked with; relative files as written.
 struct HostsEntry {
-  std::string url;  // empty: the registry's own address
+  std::string url;                        // empty: the registry's own address
   std::vector<std::string> capabilities;  // empty: all
   std::vector<std::string> ca;
   std::vector<std::pair<std::string, std::string>> client;  // certificate, key ("": in one file)

@@ -50,7 +50,9 @@ class K3sPlanner {
   bool needs_flag() const { return !input_.keep_fallback || !input_.closed_hosts.empty(); }
   // The flag takes the own address from every registry under `mirrors`, from those under "*" as well, and
   // k3s has no word to give it back: the default entry is written past k3s then.
-  bool default_past_k3s() const { return input_.keep_fallback && needs_flag() && !found_.mirrors.contains("*"); }
+  bool default_past_k3s() const {
+    return input_.keep_fallback && needs_flag() && !found_.mirrors.contains("*");
+  }
 
   // The key as it is written in the file.
   std::string key_of(const std::string& host) const {
@@ -73,9 +75,10 @@ class K3sPlanner {
     for (const auto& host : hosts_to_name(input_, more)) {
       const CopiedMirror* mirror = mirror_of(host);
       if (mirror && !mirror->rewrite.empty() && mirror->endpoints.empty()) {
-        plan_.notes.push_back(fmt::format("{}: mirrors.\"{}\" has a rewrite and no endpoint, so k3s does nothing with it; "
-                                          "layerd would be asked by the rewritten name. It is left as it is",
-                                          path_, host));
+        plan_.notes.push_back(
+            fmt::format("{}: mirrors.\"{}\" has a rewrite and no endpoint, so k3s does nothing with it; "
+                        "layerd would be asked by the rewritten name. It is left as it is",
+                        path_, host));
         continue;
       }
       plan_.hosts.push_back(host);
@@ -86,12 +89,15 @@ class K3sPlanner {
 
   void say_what_spegel_means() {
     if (!flags_.embedded) return;
-    plan_.notes.push_back(fmt::format(
-        "{0} has embedded-registry on (Spegel). {0} puts it before every endpoint of registries.yaml, so layerd is asked "
-        "second: a miss of Spegel costs up to 5 s for each request, it gives images to other nodes without asking the "
-        "registry whether they may have them, and what it serves layerd neither keeps nor counts. With layerd alone, set "
-        "embedded-registry: false on the servers",
-        kind_.name));
+    plan_.notes.push_back(
+        fmt::format("{0} has embedded-registry on (Spegel). {0} puts it before every endpoint of "
+                    "registries.yaml, so layerd is asked "
+                    "second: a miss of Spegel costs up to 5 s for each request, it gives images to other "
+                    "nodes without asking the "
+                    "registry whether they may have them, and what it serves layerd neither keeps nor "
+                    "counts. With layerd alone, set "
+                    "embedded-registry: false on the servers",
+                    kind_.name));
   }
 
   // k3s rewrites names for every endpoint, layerd as well: what arrives is rewritten already.
@@ -101,10 +107,11 @@ class K3sPlanner {
       if (mirror.rewrite.empty()) continue;
       mirror.rewrite.clear();
       mirror.default_endpoint = false;
-      plan_.notes.push_back(fmt::format(
-          "{}: {} rewrites names of \"{}\" itself, for layerd too; layerd asks the same endpoints by the names that "
-          "arrive, and refuses what they do not have, so that {} goes on with the name as it was",
-          path_, kind_.name, key, kind_.name));
+      plan_.notes.push_back(
+          fmt::format("{}: {} rewrites names of \"{}\" itself, for layerd too; layerd asks the same "
+                      "endpoints by the names that "
+                      "arrive, and refuses what they do not have, so that {} goes on with the name as it was",
+                      path_, kind_.name, key, kind_.name));
     }
     drop_endpoint(plan_.copied, input_.url);
   }
@@ -124,10 +131,12 @@ class K3sPlanner {
     if (!needs_flag()) return Ok{};
     for (const auto& host : plan_.hosts) {
       if (closes(host) && found_.configs.contains(host))
-        plan_.notes.push_back(fmt::format(
-            "{}: {} keeps asking {} itself when layerd refuses, in spite of --disable-default-registry-endpoint, because "
-            "configs has an entry for it. layerd has that entry now: take it out of this file to close the way",
-            path_, kind_.name, host));
+        plan_.notes.push_back(
+            fmt::format("{}: {} keeps asking {} itself when layerd refuses, in spite of "
+                        "--disable-default-registry-endpoint, because "
+                        "configs has an entry for it. layerd has that entry now: take it out of this file to "
+                        "close the way",
+                        path_, kind_.name, host));
       if (closes(host) || found_.configs.contains(host)) continue;
       if (auto done = keep_open(host); !done) return done;
     }
@@ -154,17 +163,19 @@ class K3sPlanner {
     FileChange change;
     change.path = files_.real(kind_.config);
     change.before = files_.read(kind_.config);
-    auto edited = with_top_key(change.path, change.before.value_or(""), "disable-default-registry-endpoint", "true");
+    auto edited =
+        with_top_key(change.path, change.before.value_or(""), "disable-default-registry-endpoint", "true");
     if (!edited) return std::move(edited).error();
     change.after = std::move(*edited);
     change.mode = 0600;
     std::string list;
     for (const auto& host : plan_.hosts)
       if (closes(host)) list += (list.empty() ? "" : ", ") + host;
-    change.what = fmt::format("nobody but layerd answers for {} (1.26.13, 1.27.10, 1.28.6, 1.29.1 or newer)", list);
+    change.what =
+        fmt::format("nobody but layerd answers for {} (1.26.13, 1.27.10, 1.28.6, 1.29.1 or newer)", list);
     add_change(plan_, std::move(change));
-    plan_.todo.push_back(fmt::format("{0} reads its flags when it starts: systemctl restart {0} (or {0}-agent, {0}-server)",
-                                     kind_.name));
+    plan_.todo.push_back(fmt::format(
+        "{0} reads its flags when it starts: systemctl restart {0} (or {0}-agent, {0}-server)", kind_.name));
     return Ok{};
   }
 
@@ -183,7 +194,8 @@ class K3sPlanner {
   // What k3s would make of registries.yaml at its next start, made now: containerd reads it at each pull.
   Result<Ok> live_files() {
     const std::string agent = flags_.hosts_folder.substr(0, flags_.hosts_folder.rfind('/'));
-    const bool is_live = files_.read(agent + "/config.toml").value_or("").find("config_path") != std::string::npos;
+    const bool is_live =
+        files_.read(agent + "/config.toml").value_or("").find("config_path") != std::string::npos;
     auto hosts = plan_.hosts;
     if (is_live || default_past_k3s()) hosts.push_back("*");
     if (!is_live && plan_.changes.empty()) return Ok{};
@@ -191,13 +203,15 @@ class K3sPlanner {
       if (is_live || host == "*")
         if (auto done = live_file(host); !done) return done;
     if (is_live)
-      plan_.notes.push_back(fmt::format("{0} reads registries.yaml only when it starts, and makes hosts.toml files of it; "
-                                        "setup writes both, so layerd is asked from the next pull on",
-                                        kind_.name));
+      plan_.notes.push_back(
+          fmt::format("{0} reads registries.yaml only when it starts, and makes hosts.toml files of it; "
+                      "setup writes both, so layerd is asked from the next pull on",
+                      kind_.name));
     else if (plan_.todo.empty())
-      plan_.todo.push_back(fmt::format("{0} reads registries.yaml only when it starts: systemctl restart {0} (or {0}-agent, "
-                                       "{0}-server)",
-                                       kind_.name));
+      plan_.todo.push_back(
+          fmt::format("{0} reads registries.yaml only when it starts: systemctl restart {0} (or {0}-agent, "
+                      "{0}-server)",
+                      kind_.name));
     return Ok{};
   }
 
@@ -221,8 +235,8 @@ class K3sPlanner {
     if (!after) return std::move(after).error();
     change.after = std::move(*after);
     change.folder_mode = 0700;
-    change.what = fmt::format("{} from now on, until {} makes this file anew", host == "*" ? "every other registry" : host,
-                              kind_.name);
+    change.what = fmt::format("{} from now on, until {} makes this file anew",
+                              host == "*" ? "every other registry" : host, kind_.name);
     add_change(plan_, std::move(change));
     return Ok{};
   }

@@ -9,7 +9,7 @@
 namespace layerd::daemon::setup {
 
 struct K3sKind {
-  std::string name;       // "k3s"
+  std::string name;  // "k3s"
   std::string registries = "/etc/rancher/" + name + "/registries.yaml";
   std::string config = "/etc/rancher/" + name + "/config.yaml";
   std::string agent = "/var/lib/rancher/" + name + "/agent";

@@ -14,7 +14,8 @@ std::string flag_of(const std::string& unit, const std::string& flag) {
   const std::size_t at = unit.find("--" + flag);
   if (at == std::string::npos) return {};
   std::size_t from = at + flag.size() + 2;
-  if (from < unit.size() && (std::isalnum(static_cast<unsigned char>(unit[from])) || unit[from] == '-')) return {};
+  if (from < unit.size() && (std::isalnum(static_cast<unsigned char>(unit[from])) || unit[from] == '-'))
+    return {};
   const bool has_equals = from < unit.size() && unit[from] == '=';
   from = unit.find_first_not_of(" \t\r\n\\'\"=", from);
   if (from == std::string::npos) return "true";
@@ -58,7 +59,8 @@ K3sFlags read_k3s_flags(FileSource& files, const K3sKind& kind) {
       else
         flags.problems.push_back(root.error().message);
     }
-  for (const char* folder : {"/etc/systemd/system/", "/usr/lib/systemd/system/", "/usr/local/lib/systemd/system/"})
+  for (const char* folder :
+       {"/etc/systemd/system/", "/usr/lib/systemd/system/", "/usr/local/lib/systemd/system/"})
     for (const char* role : {"", "-server", "-agent"})
       if (const auto unit = files.read(folder + kind.name + role + ".service")) {
         if (auto path = flag_of(*unit, "private-registry"); !path.empty()) values.registries = path;

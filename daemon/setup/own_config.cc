@@ -9,11 +9,13 @@ namespace layerd::daemon::setup {
 namespace {
 
 constexpr const char* kHead =
-    "Written by `layerd setup`: what the node's runtimes were configured with, so that layerd knows it as well.\n"
+    "Written by `layerd setup`: what the node's runtimes were configured with, so that layerd knows it as "
+    "well.\n"
     "The next setup writes it anew. What config.yaml says of a registry wins.";
 
 // config.yaml says it already: what is there wins anyway, and layerd would warn at each start.
-void drop_known(Copied& copied, const YamlNode& root, const std::string& file, std::vector<std::string>& notes) {
+void drop_known(Copied& copied, const YamlNode& root, const std::string& file,
+                std::vector<std::string>& notes) {
   std::vector<std::string> unread;
   Copied own = read_copied(file, root, unread);
   for (auto& [key, mirror] : own.mirrors)
@@ -25,7 +27,8 @@ void drop_known(Copied& copied, const YamlNode& root, const std::string& file, s
   const YamlNode* configs = root.find("configs");
   for (const auto& entry : configs ? configs->entries : std::vector<YamlEntry>{})
     if (const auto found = copied.configs.find(entry.key.scalar); found != copied.configs.end()) {
-      notes.push_back(fmt::format("{} has configs.\"{}\" already and wins over what was found", file, found->first));
+      notes.push_back(
+          fmt::format("{} has configs.\"{}\" already and wins over what was found", file, found->first));
       copied.configs.erase(found);
     }
 }
@@ -37,7 +40,8 @@ Result<Ok> check_outcome(const OwnFiles& files, const std::string& config, const
   };
   const auto loaded = parse_config(files.config, config, read, {.must_exist = true, .check_files = false});
   if (loaded.ok()) return Ok{};
-  return {Errc::config, "layerd's configuration would be refused with what was found: " + loaded.errors.front().str()};
+  return {Errc::config,
+          "layerd's configuration would be refused with what was found: " + loaded.errors.front().str()};
 }
 
 }  // namespace
@@ -59,10 +63,12 @@ Result<std::vector<FileChange>> plan_own_files(const OwnFiles& files,
   std::vector<FileChange> changes;
   if (copied.empty() && !files.registries_text) return changes;
   if (!other.empty() && other != files.registries)
-    return {Errc::config, fmt::format("{}:{}: registries_file is {} already, and setup has to add what it found in a file of "
-                                      "its own. Move the entries of that file into config.yaml, which takes mirrors and "
-                                      "configs as they are, take the line out and run setup again",
-                                      files.config, named->line, other)};
+    return {
+        Errc::config,
+        fmt::format("{}:{}: registries_file is {} already, and setup has to add what it found in a file of "
+                    "its own. Move the entries of that file into config.yaml, which takes mirrors and "
+                    "configs as they are, take the line out and run setup again",
+                    files.config, named->line, other)};
   FileChange registries;
   registries.path = files.registries;
   registries.before = files.registries_text;
@@ -71,8 +77,9 @@ Result<std::vector<FileChange>> plan_own_files(const OwnFiles& files,
   registries.folder_mode = 0750;
   registries.for_daemon = true;
   registries.owner = files.daemon_owner;
-  registries.what = fmt::format("layerd knows what the runtime was configured with: {} mirrors, {} hosts with login or TLS",
-                                copied.mirrors.size(), copied.configs.size());
+  registries.what =
+      fmt::format("layerd knows what the runtime was configured with: {} mirrors, {} hosts with login or TLS",
+                  copied.mirrors.size(), copied.configs.size());
   std::string config_after = config;
   if (other.empty()) {
     if (!files.config_text)
@@ -81,7 +88,8 @@ Result<std::vector<FileChange>> plan_own_files(const OwnFiles& files,
     if (!edited) return std::move(edited).error();
     config_after = std::move(*edited);
   }
-  if (auto good = check_outcome(files, config_after, *registries.after); !good) return std::move(good).error();
+  if (auto good = check_outcome(files, config_after, *registries.after); !good)
+    return std::move(good).error();
   if (registries.before != registries.after) changes.push_back(std::move(registries));
   if (files.config_text != config_after) {
     FileChange line;
@@ -95,7 +103,8 @@ Result<std::vector<FileChange>> plan_own_files(const OwnFiles& files,
   return changes;
 }
 
-void adopt_files(Copied& copied, const std::string& folder, const std::function<bool(const std::string&)>& readable,
+void adopt_files(Copied& copied, const std::string& folder,
+                 const std::function<bool(const std::string&)>& readable,
                  const std::function<std::optional<std::string>(const std::string&)>& read,
                  const std::optional<std::pair<uid_t, gid_t>>& owner, std::vector<FileChange>& changes,
                  std::vector<std::string>& notes) {
@@ -121,8 +130,8 @@ void adopt_files(Copied& copied, const std::string& folder, const std::function<
       copy.for_daemon = true;
       copy.owner = owner;
       copy.what = "a copy of " + *file + ", which layerd's user cannot read";
-      notes.push_back(fmt::format("layerd's user cannot read {}: it gets a copy, which setup writes anew when it runs again",
-                                  *file));
+      notes.push_back(fmt::format(
+          "layerd's user cannot read {}: it gets a copy, which setup writes anew when it runs again", *file));
       *file = copy.path;
       if (copy.before != copy.after) changes.push_back(std::move(copy));
     }

@@ -17,13 +17,13 @@ struct OwnFiles {
   std::string config;      // real path of config.yaml
   std::string registries;  // real path of the file with what was copied, beside it
   std::optional<std::string> config_text, registries_text;
-  std::string url;                                       // layerd's own; never an endpoint of its own
+  std::string url;                                      // layerd's own; never an endpoint of its own
   std::optional<std::pair<uid_t, gid_t>> daemon_owner;  // who must be able to read it
 };
 
 // all: the runtimes' copies by name, in the order in which they count.
-// Errors: config: the configuration names another registries_file, or is written so that it cannot be edited, or
-// would not be valid afterwards (file, line, reason).
+// Errors: config: the configuration names another registries_file, or is written so that it cannot be edited,
+// or would not be valid afterwards (file, line, reason).
 Result<std::vector<FileChange>> plan_own_files(const OwnFiles& files,
                                                const std::vector<std::pair<std::string, Copied>>& all,
                                                std::vector<std::string>& notes);
@@ -33,7 +33,8 @@ std::string registries_text_of(const Copied& copied);
 
 // Certificates and keys that layerd's user cannot read are copied for it. `readable` tells; `read` gives
 // the text. `folder` (real) is where the copies go.
-void adopt_files(Copied& copied, const std::string& folder, const std::function<bool(const std::string&)>& readable,
+void adopt_files(Copied& copied, const std::string& folder,
+                 const std::function<bool(const std::string&)>& readable,
                  const std::function<std::optional<std::string>(const std::string&)>& read,
                  const std::optional<std::pair<uid_t, gid_t>>& owner, std::vector<FileChange>& changes,
                  std::vector<std::string>& notes);

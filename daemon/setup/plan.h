@@ -34,11 +34,11 @@ class FileSource {
 struct FileChange {
   std::string path;  // real
   std::optional<std::string> before, after;
-  mode_t mode = 0644;         // of a new file; an old one keeps owner and mode
-  bool for_daemon = false;    // a new file belongs to the user the daemon runs as
+  mode_t mode = 0644;                                 // of a new file; an old one keeps owner and mode
+  bool for_daemon = false;                            // a new file belongs to the user the daemon runs as
   std::optional<std::pair<uid_t, gid_t>> owner = {};  // of a new file; none: who runs setup
-  mode_t folder_mode = 0755;  // of folders made for it
-  std::string what;           // one line for people
+  mode_t folder_mode = 0755;                          // of folders made for it
+  std::string what;                                   // one line for people
 };
 
 struct Input {
@@ -52,11 +52,11 @@ struct Input {
 };
 
 struct Plan {
-  std::vector<FileChange> changes;  // of the runtime's files, in the order to be written
-  Copied copied;                    // what was configured there, for layerd's own configuration
-  std::vector<std::string> hosts;   // registries that have an entry of their own afterwards
-  std::vector<std::string> notes;   // to be said before anything happens
-  std::vector<std::string> todo;    // what is left to a person: restarts
+  std::vector<FileChange> changes;   // of the runtime's files, in the order to be written
+  Copied copied;                     // what was configured there, for layerd's own configuration
+  std::vector<std::string> hosts;    // registries that have an entry of their own afterwards
+  std::vector<std::string> notes;    // to be said before anything happens
+  std::vector<std::string> todo;     // what is left to a person: restarts
   std::vector<std::string> secrets;  // texts that must not be shown
 };
 

@@ -31,8 +31,8 @@ constexpr std::size_t kMostKept = registry::kMostManifestBytes;
 
 struct Answer {
   http::ResponseHead head;
-  std::string body;           // at most kMostKept
-  std::uint64_t bytes = 0;    // all of it
+  std::string body;              // at most kMostKept
+  std::uint64_t bytes = 0;       // all of it
   std::optional<Digest> digest;  // of all of it
 };
 
@@ -45,9 +45,10 @@ class Asking {
     auto connected = connect();
     if (!connected) return std::move(connected).error();
     const std::string request = fmt::format(
-        "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: {}\r\nUser-Agent: layerd-setup\r\nConnection: close\r\n\r\n", target,
-        listen_, accept);
-    if (::send(socket_->fd(), request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size()))
+        "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: {}\r\nUser-Agent: layerd-setup\r\nConnection: close\r\n\r\n",
+        target, listen_, accept);
+    if (::send(socket_->fd(), request.data(), request.size(), MSG_NOSIGNAL) !=
+        static_cast<ssize_t>(request.size()))
       return errno_error("cannot ask layerd at " + listen_, errno);
     return read_answer();
   }
@@ -94,15 +95,17 @@ class Asking {
       std::size_t used = 0;
       if (!parser.head_complete()) used = parser.feed_head({buffer, *got});
       if (parser.fault())
-        return {Errc::upstream_protocol, listen_ + " does not answer as layerd does: " + parser.fault()->message};
+        return {Errc::upstream_protocol,
+                listen_ + " does not answer as layerd does: " + parser.fault()->message};
       if (*got == 0 && !parser.head_complete()) return {Errc::truncated, "layerd's answer ended too early"};
       const std::string_view body(buffer + used, *got - used);
       hasher.update({body.data(), body.size()});
       answer.bytes += body.size();
       if (answer.body.size() + body.size() <= kMostKept) answer.body += body;
       const bool has_length = parser.head_complete() && parser.framing() == http::Framing::length;
-      const bool complete = parser.head_complete() && (parser.framing() == http::Framing::none ||
-                                                       (has_length && answer.bytes >= parser.content_length()));
+      const bool complete =
+          parser.head_complete() && (parser.framing() == http::Framing::none ||
+                                     (has_length && answer.bytes >= parser.content_length()));
       if (*got == 0 && has_length && !complete) return {Errc::truncated, "layerd broke the answer off"};
       if (*got != 0 && !complete) continue;
       answer.head = parser.response();
@@ -132,7 +135,8 @@ std::string words_of(const Answer& answer) {
   if (auto root = parse_json(answer.body)) {
     const Json* errors = json_find(*root, "errors");
     if (errors && errors->is_array() && !errors->empty())
-      if (auto message = json_string(errors->front(), "message"); !message.empty()) return printable(message, 300);
+      if (auto message = json_string(errors->front(), "message"); !message.empty())
+        return printable(message, 300);
   }
   return printable(answer.head.reason, 200);
 }
@@ -147,7 +151,8 @@ class Probe {
     if (!manifest) return std::move(manifest).error();
     Pulled pulled{image_.str(), 0, std::string(manifest->head.headers.get("Layerd-Source").value_or(""))};
     for (int depth = 0; depth < registry::kMostIndexDepth; ++depth) {
-      auto info = registry::parse_manifest(manifest->body, manifest->head.headers.get("Content-Type").value_or(""));
+      auto info =
+          registry::parse_manifest(manifest->body, manifest->head.headers.get("Content-Type").value_or(""));
       if (!info) return std::move(info).error();
       pulled.bytes += manifest->bytes;
       if (!info->is_index) return blobs(*info, std::move(pulled));
@@ -166,14 +171,15 @@ class Probe {
                               std::string(accept));
     if (!answer) return answer;
     if (answer->head.status != 200) {
-      Error error{Errc::upstream_status,
-                  fmt::format("{}: layerd answers {}: {}", image_.str(), answer->head.status, words_of(*answer))};
+      Error error{Errc::upstream_status, fmt::format("{}: layerd answers {}: {}", image_.str(),
+                                                     answer->head.status, words_of(*answer))};
       error.status = answer->head.status;
       return error;
     }
     auto wanted = Digest::parse(reference);
     if (wanted && wanted->algorithm() == DigestAlgorithm::sha256 && *answer->digest != *wanted)
-      return {Errc::digest_mismatch, fmt::format("{}: the bytes of {} are the wrong ones", image_.str(), reference)};
+      return {Errc::digest_mismatch,
+              fmt::format("{}: the bytes of {} are the wrong ones", image_.str(), reference)};
     return answer;
   }
 
@@ -194,7 +200,8 @@ class Probe {
   Result<Pulled> blobs(const registry::ManifestInfo& info, Pulled pulled) {
     const registry::Descriptor* smallest = nullptr;
     for (const auto& each : info.descriptors) {
-      if (each.role == registry::DescriptorRole::layer && (!smallest || each.size < smallest->size)) smallest = &each;
+      if (each.role == registry::DescriptorRole::layer && (!smallest || each.size < smallest->size))
+        smallest = &each;
       if (each.role != registry::DescriptorRole::config) continue;
       auto config = object("blobs", each.digest.str(), "*/*");
       if (!config) return std::move(config).error();
@@ -213,7 +220,8 @@ class Probe {
 
 }  // namespace
 
-Result<Pulled> pull_through(const std::string& listen, const std::string& image, std::chrono::seconds patience) {
+Result<Pulled> pull_through(const std::string& listen, const std::string& image,
+                            std::chrono::seconds patience) {
   auto name = registry::parse_image_name(image);
   if (!name) return std::move(name).error();
   return Probe(listen, std::move(*name), patience).run();

@@ -46,10 +46,12 @@ Result<std::string> RealPrograms::run(const std::vector<std::string>& arguments,
   const std::string& name = arguments.front();
   if (done.how == ChildEnd::How::took_too_long)
     return {Errc::upstream_timeout, fmt::format("{} did not end within {} s", name, limit.count())};
-  if (done.how != ChildEnd::How::exited) return {Errc::local_io, name + " was ended by a signal or said too much"};
+  if (done.how != ChildEnd::How::exited)
+    return {Errc::local_io, name + " was ended by a signal or said too much"};
   if (done.status == 127) return {Errc::not_found, "there is no program " + name};
   if (done.status != 0)
-    return {Errc::upstream_status, fmt::format("{} ended with status {}: {}", name, done.status, last_words(done.output))};
+    return {Errc::upstream_status,
+            fmt::format("{} ended with status {}: {}", name, done.status, last_words(done.output))};
   return done.output;
 }
 

@@ -42,10 +42,10 @@ Result<Record> load_record(const std::string& folder) {
   if (!*text) return Record{};
   auto root = parse_json(**text, {});
   if (!root || json_int(*root, "version") != 1)
-    return {Errc::config,
-            fmt::format("{}{} is damaged or of another version; the copies beside it are the files as they were. Put them "
-                        "back by hand and remove that folder",
-                        folder, kName)};
+    return {Errc::config, fmt::format("{}{} is damaged or of another version; the copies beside it are the "
+                                      "files as they were. Put them "
+                                      "back by hand and remove that folder",
+                                      folder, kName)};
   Record record;
   record.files = files_of(*root, "files");
   record.run = files_of(*root, "run");

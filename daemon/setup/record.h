@@ -13,11 +13,11 @@ namespace layerd::daemon::setup {
 
 struct RecordedFile {
   std::string path;
-  std::string copy;       // file name in the copies' folder; empty: there was no file
-  unsigned mode = 0644;   // of the file that was there
+  std::string copy;      // file name in the copies' folder; empty: there was no file
+  unsigned mode = 0644;  // of the file that was there
   unsigned uid = 0, gid = 0;
-  std::string before;     // digest of what was there; empty: there was no file
-  std::string after;      // digest of what setup wrote; empty: it removed the file
+  std::string before;  // digest of what was there; empty: there was no file
+  std::string after;   // digest of what setup wrote; empty: it removed the file
   // false: somebody changed the file between two runs of setup; the copy is older than that change.
   bool exact = true;
 };

@@ -51,8 +51,9 @@ Result<Ok> pull_by_ctr(Programs& programs, std::vector<std::string> ctr, const s
                        const std::string& image) {
   auto name = registry::parse_image_name(image);
   if (!name) return std::move(name).error();
-  for (const std::string& word : {std::string("content"), std::string("fetch-object"), std::string("--hosts-dir"), hosts,
-                                  name->digest ? image : name->str(), std::string("manifest")})
+  for (const std::string& word :
+       {std::string("content"), std::string("fetch-object"), std::string("--hosts-dir"), hosts,
+        name->digest ? image : name->str(), std::string("manifest")})
     ctr.push_back(word);
   auto done = programs.run(ctr, std::chrono::seconds(120));
   return done ? Result<Ok>(Ok{}) : std::move(done).error();
@@ -62,15 +63,20 @@ class Containerd final : public Runtime {
  public:
   std::string name() const override { return "containerd"; }
   std::string found(FileSource& files) const override {
-    return first_there(files, {"/etc/containerd/config.toml", "/etc/containerd", "/run/containerd", "/usr/bin/containerd",
-                               "/usr/local/bin/containerd"});
+    return first_there(files, {"/etc/containerd/config.toml", "/etc/containerd", "/run/containerd",
+                               "/usr/bin/containerd", "/usr/local/bin/containerd"});
   }
-  Result<Plan> plan(FileSource& files, const Input& input) const override { return plan_containerd(files, input); }
-  Images images(FileSource& files, Programs& programs) const override { return images_of_ctr(programs, ctr(files)); }
+  Result<Plan> plan(FileSource& files, const Input& input) const override {
+    return plan_containerd(files, input);
+  }
+  Images images(FileSource& files, Programs& programs) const override {
+    return images_of_ctr(programs, ctr(files));
+  }
   Result<Ok> test_pull(FileSource& files, Programs& programs, const std::string& image) const override {
     return pull_by_ctr(programs, ctr(files), hosts(files), image);
   }
-  Result<Text> without_layerd(const std::string& path, const std::string& text, const std::string& url) const override {
+  Result<Text> without_layerd(const std::string& path, const std::string& text,
+                              const std::string& url) const override {
     if (path.ends_with("/hosts.toml")) return setup::without_layerd(path, text, url);
     return Text(text);  // config_path stays: somebody relies on it by now
   }
@@ -89,7 +95,8 @@ class Containerd final : public Runtime {
   static std::string hosts(FileSource& files) {
     const TomlValue root = config(files);
     for (const char* plugin : {"io.containerd.cri.v1.images", "io.containerd.grpc.v1.cri", "cri"})
-      if (const TomlValue* path = root.find({"plugins", plugin, "registry", "config_path"}); path && !path->text.empty())
+      if (const TomlValue* path = root.find({"plugins", plugin, "registry", "config_path"});
+          path && !path->text.empty())
         return files.real(std::string(registry::split(path->text, ':')[0]));
     return files.real("/etc/containerd/certs.d");
   }
@@ -104,12 +111,17 @@ class K3s final : public Runtime {
       if (!files.list(path).empty()) return files.real(path);
     return first_there(files, {kind_.name == "k3s" ? "/usr/local/bin/k3s" : "/usr/local/bin/rke2"});
   }
-  Result<Plan> plan(FileSource& files, const Input& input) const override { return plan_k3s(files, input, kind_); }
-  Images images(FileSource& files, Programs& programs) const override { return images_of_ctr(programs, ctr(files)); }
+  Result<Plan> plan(FileSource& files, const Input& input) const override {
+    return plan_k3s(files, input, kind_);
+  }
+  Images images(FileSource& files, Programs& programs) const override {
+    return images_of_ctr(programs, ctr(files));
+  }
   Result<Ok> test_pull(FileSource& files, Programs& programs, const std::string& image) const override {
     return pull_by_ctr(programs, ctr(files), files.real(read_k3s_flags(files, kind_).hosts_folder), image);
   }
-  Result<Text> without_layerd(const std::string& path, const std::string& text, const std::string& url) const override {
+  Result<Text> without_layerd(const std::string& path, const std::string& text,
+                              const std::string& url) const override {
     if (path.ends_with("/hosts.toml")) {
       auto hosts = read_hosts(path, text);
       // Made anew by k3s: its next start does so again, from a registries.yaml without layerd.
@@ -136,7 +148,8 @@ class Containers final : public Runtime {
   std::string name() const override { return name_ == "crio" ? "CRI-O" : name_; }
   std::string found(FileSource& files) const override {
     if (name_ == "crio")
-      return first_there(files, {"/etc/crio", "/etc/crio/crio.conf", "/var/run/crio", "/usr/bin/crio", "/usr/local/bin/crio"});
+      return first_there(files, {"/etc/crio", "/etc/crio/crio.conf", "/var/run/crio", "/usr/bin/crio",
+                                 "/usr/local/bin/crio"});
     return first_there(files, {"/etc/containers/registries.conf", "/etc/containers", "/usr/bin/podman"});
   }
   Result<Plan> plan(FileSource& files, const Input& input) const override {
@@ -164,13 +177,17 @@ class Containers final : public Runtime {
   Result<Ok> test_pull(FileSource&, Programs& programs, const std::string& image) const override {
     auto name = registry::parse_image_name(image);
     if (!name) return std::move(name).error();
-    auto looked = programs.run({"skopeo", "inspect", "--raw", "docker://" + name->str()}, std::chrono::seconds(120));
+    auto looked =
+        programs.run({"skopeo", "inspect", "--raw", "docker://" + name->str()}, std::chrono::seconds(120));
     if (!looked && looked.error().code == Errc::not_found)
-      looked = name_ == "podman" ? programs.run({"podman", "pull", "--quiet", name->str()}, std::chrono::seconds(600))
-                                 : programs.run({"crictl", "pull", name->str()}, std::chrono::seconds(600));
+      looked = name_ == "podman"
+                   ? programs.run({"podman", "pull", "--quiet", name->str()}, std::chrono::seconds(600))
+                   : programs.run({"crictl", "pull", name->str()}, std::chrono::seconds(600));
     return looked ? Result<Ok>(Ok{}) : std::move(looked).error();
   }
-  Result<Text> without_layerd(const std::string&, const std::string&, const std::string&) const override { return Text(); }
+  Result<Text> without_layerd(const std::string&, const std::string&, const std::string&) const override {
+    return Text();
+  }
 
  private:
   std::string name_;
@@ -180,9 +197,12 @@ class Docker final : public Runtime {
  public:
   std::string name() const override { return "docker"; }
   std::string found(FileSource& files) const override {
-    return first_there(files, {"/etc/docker/daemon.json", "/etc/docker", "/usr/bin/dockerd", "/usr/local/bin/dockerd"});
+    return first_there(
+        files, {"/etc/docker/daemon.json", "/etc/docker", "/usr/bin/dockerd", "/usr/local/bin/dockerd"});
   }
-  Result<Plan> plan(FileSource& files, const Input& input) const override { return plan_docker(files, input); }
+  Result<Plan> plan(FileSource& files, const Input& input) const override {
+    return plan_docker(files, input);
+  }
   Images images(FileSource&, Programs& programs) const override {
     auto lines = programs.run({"docker", "images", "--format", "{{.Repository}}:{{.Tag}}"});
     return lines ? Images(image_names(*lines)) : std::move(lines).error();
@@ -191,7 +211,8 @@ class Docker final : public Runtime {
     auto pulled = programs.run({"docker", "pull", "--quiet", image}, std::chrono::seconds(600));
     return pulled ? Result<Ok>(Ok{}) : std::move(pulled).error();
   }
-  Result<Text> without_layerd(const std::string& path, const std::string& text, const std::string& url) const override {
+  Result<Text> without_layerd(const std::string& path, const std::string& text,
+                              const std::string& url) const override {
     if (path.ends_with("/hosts.toml")) return setup::without_layerd(path, text, url);
     auto without = without_docker_mirror(path, text, url);
     return without ? Result<Text>(Text(std::move(*without))) : std::move(without).error();

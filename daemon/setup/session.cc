@@ -59,7 +59,8 @@ bool readable_by(const std::string& path, uid_t uid, gid_t gid) {
   if (uid == 0) return true;
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0 || !may_read(info, uid, gid, 4)) return false;
-  for (auto slash = path.rfind('/'); slash != std::string::npos && slash > 0; slash = path.rfind('/', slash - 1))
+  for (auto slash = path.rfind('/'); slash != std::string::npos && slash > 0;
+       slash = path.rfind('/', slash - 1))
     if (::stat(path.substr(0, slash).c_str(), &info) != 0 || !may_read(info, uid, gid, 1)) return false;
   return true;
 }
@@ -76,10 +77,13 @@ Session::Session(SessionOptions options, DaemonLink& daemon, Programs& programs,
       runtime_(make_runtime(options_.runtime)),
       applier_(record_folder(options_.runtime), options_.at_step) {}
 
-std::string Session::record_folder(const std::string& runtime) const { return files_.real(kRecords + runtime); }
+std::string Session::record_folder(const std::string& runtime) const {
+  return files_.real(kRecords + runtime);
+}
 
 Result<Ok> Session::run() {
-  if (!runtime_) return {Errc::config, fmt::format("\"{}\" is no runtime that setup knows", options_.runtime)};
+  if (!runtime_)
+    return {Errc::config, fmt::format("\"{}\" is no runtime that setup knows", options_.runtime)};
   if (auto found = find_daemon(); !found) return found;
   if (options_.undo) return undo();
   if (!options_.dry_run)
@@ -101,7 +105,8 @@ Result<Ok> Session::find_daemon() {
   runs_ = status.ok();
   if (!runs_ && !options_.dry_run && !options_.undo)
     return {status.error().code,
-            status.error().message + "; setup points a runtime at layerd only after a pull through it: start it first"};
+            status.error().message +
+                "; setup points a runtime at layerd only after a pull through it: start it first"};
   return choose_url(runs_ ? *status : Json::object());
 }
 
@@ -111,8 +116,8 @@ Result<Ok> Session::choose_url(const Json& status) {
   const Json* config = json_find(status, "config");
   const std::string file = config ? json_string(*config, "file") : options_.config_path;
   if (file != options_.config_path)
-    return {Errc::config, fmt::format("the daemon runs with {}, not with {}; name its file with --config", file,
-                                      options_.config_path)};
+    return {Errc::config, fmt::format("the daemon runs with {}, not with {}; name its file with --config",
+                                      file, options_.config_path)};
   const Json* list = json_find(status, "listen");
   for (const auto& row : list && list->is_array() ? *list : Json::array())
     if (row.is_string()) addresses.push_back(row.get<std::string>());
@@ -130,7 +135,8 @@ Result<Ok> Session::recover() {
   if (!applier_.was_broken_off()) return Ok{};
   say_("the last setup was broken off in the middle; what it wrote is put back first");
   auto back = applier_.roll_back();
-  if (auto reloaded = runs_ ? daemon_.reload() : Result<Ok>(Ok{}); !reloaded) say_("layerd: " + reloaded.error().message);
+  if (auto reloaded = runs_ ? daemon_.reload() : Result<Ok>(Ok{}); !reloaded)
+    say_("layerd: " + reloaded.error().message);
   return back;
 }
 
@@ -144,9 +150,10 @@ Result<Ok> Session::look() {
   if (images)
     images_ = std::move(*images);
   else
-    plan_.notes.push_back(fmt::format("the node's images are not known ({}); registries that have no entry yet go by "
-                                      "the default entry",
-                                      images.error().message));
+    plan_.notes.push_back(
+        fmt::format("the node's images are not known ({}); registries that have no entry yet go by "
+                    "the default entry",
+                    images.error().message));
   for (const auto* list : {&images_, &options_.images})
     for (const auto& image : *list)
       if (auto host = registry_of(image); !host.empty()) input_.image_hosts.push_back(std::move(host));
@@ -159,9 +166,10 @@ Result<Ok> Session::look() {
   plan_ = std::move(*plan);
   for (const auto& host : input_.partly_closed_hosts)
     if (input_.keep_fallback)
-      plan_.notes.push_back(fmt::format("an alias renames some repositories of {0}: without layerd {0} itself may answer for "
-                                        "these names, since it stays open for all others; --no-fallback closes it",
-                                        host));
+      plan_.notes.push_back(
+          fmt::format("an alias renames some repositories of {0}: without layerd {0} itself may answer for "
+                      "these names, since it stays open for all others; --no-fallback closes it",
+                      host));
   return Ok{};
 }
 
@@ -238,7 +246,8 @@ Result<Ok> Session::back(Error why) {
   auto restored = applier_.roll_back();
   if (!own_.empty())
     if (auto reloaded = daemon_.reload(); !reloaded) say_("layerd: " + reloaded.error().message);
-  why.message += restored ? "; every file is as it was before" : "; AND NOT ALL COULD BE PUT BACK: " + restored.error().message;
+  why.message += restored ? "; every file is as it was before"
+                          : "; AND NOT ALL COULD BE PUT BACK: " + restored.error().message;
   return why;
 }
 

@@ -77,8 +77,8 @@ class Session {
   RootFiles files_;
   std::unique_ptr<Runtime> runtime_;
   Applier applier_;
-  std::string listen_;     // "127.0.0.1:5151"
-  bool runs_ = false;      // the daemon answers
+  std::string listen_;  // "127.0.0.1:5151"
+  bool runs_ = false;   // the daemon answers
   std::vector<std::string> images_;
   Input input_;
   Plan plan_;

@@ -42,15 +42,16 @@ Result<Ok> Session::probe() {
   for (const auto& image : candidates()) {
     auto pulled = pull_(listen_, image);
     if (pulled) {
-      say_(fmt::format("probe: {} came through layerd ({} bytes, {})", pulled->image, pulled->bytes, pulled->source));
+      say_(fmt::format("probe: {} came through layerd ({} bytes, {})", pulled->image, pulled->bytes,
+                       pulled->source));
       probed_ = image;
       return Ok{};
     }
     failures += (failures.empty() ? "" : "; ") + masked(pulled.error().message, plan_.secrets);
   }
-  return {Errc::upstream_unreachable,
-          fmt::format("no image came through layerd, so {} was not pointed at it: {}; name one that must work with --image",
-                      runtime_->name(), failures)};
+  return {Errc::upstream_unreachable, fmt::format("no image came through layerd, so {} was not pointed at "
+                                                  "it: {}; name one that must work with --image",
+                                                  runtime_->name(), failures)};
 }
 
 Result<std::int64_t> Session::asked(const std::string& host) {
@@ -104,27 +105,31 @@ Result<Ok> Session::verify() {
     if (!after) return std::move(after).error();
     const bool arrives = *after > *before;
     if (!arrives) silent.push_back(host);
-    say_(fmt::format("{} {}: {}{}", arrives ? "ok" : "NO", host,
-                     arrives ? fmt::format("{} requests for {} arrived", *after - *before, image)
-                             : fmt::format("{} was asked for elsewhere, nothing arrived", image),
-                     pulled ? "" : "; the pull itself failed: " + masked(pulled.error().message, plan_.secrets)));
+    say_(fmt::format(
+        "{} {}: {}{}", arrives ? "ok" : "NO", host,
+        arrives ? fmt::format("{} requests for {} arrived", *after - *before, image)
+                : fmt::format("{} was asked for elsewhere, nothing arrived", image),
+        pulled ? "" : "; the pull itself failed: " + masked(pulled.error().message, plan_.secrets)));
   }
   if (silent.empty()) return Ok{};
   std::string list;
   for (const auto& host : silent) list += (list.empty() ? "" : ", ") + host;
   return {Errc::upstream_unreachable,
-          fmt::format("{} does not ask layerd for {}; `layerd setup {} --dry-run` shows what is missing", runtime_->name(), list,
-                      options_.runtime)};
+          fmt::format("{} does not ask layerd for {}; `layerd setup {} --dry-run` shows what is missing",
+                      runtime_->name(), list, options_.runtime)};
 }
 
 // What other runtimes brought stays: the file is theirs as well.
 Result<std::vector<FileChange>> Session::undo_changes() const {
-  const std::string registries = options_.config_path.substr(0, options_.config_path.rfind('/') + 1) + "runtimes.yaml";
+  const std::string registries =
+      options_.config_path.substr(0, options_.config_path.rfind('/') + 1) + "runtimes.yaml";
   const Copied others = copied_of_others(nullptr);
   const std::string url = input_.url;
   auto changes = applier_.undo_changes([&](const std::string& path, const std::string& text) {
-    if (path == registries) return Result<std::optional<std::string>>(std::optional<std::string>(registries_text_of({})));
-    if (path == options_.config_path) return Result<std::optional<std::string>>(std::optional<std::string>(text));
+    if (path == registries)
+      return Result<std::optional<std::string>>(std::optional<std::string>(registries_text_of({})));
+    if (path == options_.config_path)
+      return Result<std::optional<std::string>>(std::optional<std::string>(text));
     return runtime_->without_layerd(path, text, url);
   });
   if (!changes || others.empty()) return changes;
@@ -156,7 +161,8 @@ Result<Ok> Session::undo() {
   for (const auto& change : *changes)
     if (auto written = applier_.write(change); !written) return back(std::move(written).error());
   if (auto done = applier_.forget(); !done) return done;
-  if (auto reloaded = runs_ ? daemon_.reload() : Result<Ok>(Ok{}); !reloaded) say_("layerd: " + reloaded.error().message);
+  if (auto reloaded = runs_ ? daemon_.reload() : Result<Ok>(Ok{}); !reloaded)
+    say_("layerd: " + reloaded.error().message);
   say_(fmt::format("{} is as it was before setup", runtime_->name()));
   return Ok{};
 }

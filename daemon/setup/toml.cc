@@ -63,7 +63,8 @@ class TomlParser {
     ++pos_;
   }
   int line_of(std::size_t at) const {
-    return 1 + static_cast<int>(std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
+    return 1 +
+           static_cast<int>(std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
   }
 
   void skip_blanks() {
@@ -132,7 +133,8 @@ class TomlParser {
   }
 
   void header() {
-    const std::size_t begin = text_.rfind('\n', pos_) == std::string_view::npos ? 0 : text_.rfind('\n', pos_) + 1;
+    const std::size_t begin =
+        text_.rfind('\n', pos_) == std::string_view::npos ? 0 : text_.rfind('\n', pos_) + 1;
     const bool is_list = take("[[");
     if (!is_list) ++pos_;
     skip_blanks();
@@ -219,7 +221,7 @@ class TomlParser {
       skip_lines();
       if (peek() == ',')
         ++pos_;
-      else if (peek() != ']')
+      else if (peek() != ']' && !at_end())
         wrong("',' or ']' was expected in the list");
     }
     ++pos_;
@@ -249,7 +251,8 @@ class TomlParser {
     }
     out.kind = TomlValue::Kind::other;
     const char first = out.text.empty() ? '\0' : out.text[0];
-    if (!registry::is_digit(first) && first != '+' && first != '-' && out.text != "inf" && out.text != "nan") {
+    if (!registry::is_digit(first) && first != '+' && first != '-' && out.text != "inf" &&
+        out.text != "nan") {
       pos_ = begin;
       wrong("a value was expected; a text needs quotes");
     }
@@ -282,7 +285,8 @@ class TomlParser {
       else
         out += text_[pos_++];
     }
-    while (peek() == quote[0] && out.size() < kMostTomlBytes) out += text_[pos_++];  // """a""""" ends in quotes
+    while (peek() == quote[0] && out.size() < kMostTomlBytes)
+      out += text_[pos_++];  // """a""""" ends in quotes
     return out;
   }
   void escape(std::string& out) {
@@ -352,13 +356,15 @@ std::vector<std::string> TomlValue::texts() const {
 
 Result<TomlValue> parse_toml(const std::string& file, std::string_view text) {
   if (text.size() > kMostTomlBytes)
-    return {Errc::config, fmt::format("{}: the file has {} bytes, {} are possible", file, text.size(), kMostTomlBytes)};
+    return {Errc::config,
+            fmt::format("{}: the file has {} bytes, {} are possible", file, text.size(), kMostTomlBytes)};
   try {
     return TomlParser(text).parse();
   } catch (const Wrong& wrong) {
     const auto before = text.substr(0, std::min(wrong.at, text.size()));
     const auto line = 1 + std::count(before.begin(), before.end(), '\n');
-    const auto column = before.size() - (before.rfind('\n') == std::string_view::npos ? 0 : before.rfind('\n') + 1) + 1;
+    const auto column =
+        before.size() - (before.rfind('\n') == std::string_view::npos ? 0 : before.rfind('\n') + 1) + 1;
     return {Errc::config, fmt::format("{}:{}:{}: {}", file, line, column, wrong.message)};
   }
 }

@@ -18,7 +18,7 @@ struct TomlEntry;
 struct TomlValue {
   enum class Kind : std::uint8_t { text, truth, other, list, table };
   Kind kind = Kind::table;
-  std::string text;      // of text, unescaped; of other (numbers, dates) as written
+  std::string text;  // of text, unescaped; of other (numbers, dates) as written
   bool truth = false;
   bool is_inline = false;  // a table in braces, or an array in brackets
   int line = 0;            // from 1
@@ -27,8 +27,8 @@ struct TomlValue {
   std::size_t begin = 0, end = 0;
   std::size_t body = 0;  // of a table with a header: where the line behind the header begins
   bool has_header = false;
-  std::vector<TomlValue> items;     // of a list; tables written as [[…]] as well
-  std::vector<TomlEntry> entries;   // of a table, in the order written
+  std::vector<TomlValue> items;    // of a list; tables written as [[…]] as well
+  std::vector<TomlEntry> entries;  // of a table, in the order written
 
   const TomlValue* find(std::string_view key) const;
   const TomlValue* find(std::initializer_list<std::string_view> path) const;

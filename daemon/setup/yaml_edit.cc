@@ -48,8 +48,7 @@ std::string block_of(const std::vector<std::string>& keys, std::size_t from, con
 std::string flow_of(const std::vector<std::string>& keys, std::size_t from, const std::string& item) {
   if (from == keys.size()) return "[" + yaml_quoted(item) + "]";
   const std::string below = flow_of(keys, from + 1, item);
-  return fmt::format("{}: {}", yaml_quoted(keys[from]),
-                     from + 1 == keys.size() ? below : "{" + below + "}");
+  return fmt::format("{}: {}", yaml_quoted(keys[from]), from + 1 == keys.size() ? below : "{" + below + "}");
 }
 
 // What of a path is there.
@@ -63,8 +62,9 @@ Place find_place(const YamlNode& root, const std::vector<std::string>& path) {
   Place place{&root, nullptr, 0};
   while (place.depth < path.size() && place.node->is_map()) {
     const auto& entries = place.node->entries;
-    const auto found = std::find_if(entries.begin(), entries.end(),
-                                    [&](const YamlEntry& entry) { return entry.key.scalar == path[place.depth]; });
+    const auto found = std::find_if(entries.begin(), entries.end(), [&](const YamlEntry& entry) {
+      return entry.key.scalar == path[place.depth];
+    });
     if (found == entries.end()) break;
     place = {&found->value, &found->key, place.depth + 1};
   }
@@ -91,7 +91,8 @@ class Edit {
 
  private:
   std::string put(std::size_t at, std::string what) const {
-    if (at > 0 && text_[at - 1] != '\n' && what.ends_with('\n') && line_begin(text_, at) != at) what.insert(0, "\n");
+    if (at > 0 && text_[at - 1] != '\n' && what.ends_with('\n') && line_begin(text_, at) != at)
+      what.insert(0, "\n");
     return text_.substr(0, at) + what + text_.substr(at);
   }
 
@@ -137,7 +138,8 @@ class Edit {
 };
 
 // Takes the item out again, and what was made for it.
-void undo_edit(YamlNode& root, const std::vector<std::string>& path, std::size_t had, bool had_list, bool at_end) {
+void undo_edit(YamlNode& root, const std::vector<std::string>& path, std::size_t had, bool had_list,
+               bool at_end) {
   std::vector<YamlNode*> nodes{&root};
   for (const auto& key : path) {
     auto* next = const_cast<YamlNode*>(nodes.back()->find(key));
@@ -156,26 +158,29 @@ void undo_edit(YamlNode& root, const std::vector<std::string>& path, std::size_t
   if (entries.empty()) *nodes[had] = YamlNode{};
 }
 
-bool holds_item(const YamlNode& root, const std::vector<std::string>& path, const std::string& item, bool at_end) {
+bool holds_item(const YamlNode& root, const std::vector<std::string>& path, const std::string& item,
+                bool at_end) {
   const Place place = find_place(root, path);
   const auto& items = place.node->items;
-  return place.depth == path.size() && !items.empty() && (at_end ? items.back() : items.front()).scalar == item;
+  return place.depth == path.size() && !items.empty() &&
+         (at_end ? items.back() : items.front()).scalar == item;
 }
 
 std::string empty_as_null(std::string text) { return text == "{}" || text == "[]" ? "~" : text; }
 
-Result<std::string> with_item(const std::string& file, const std::string& text, const std::vector<std::string>& path,
-                              const std::string& item, bool at_end) {
+Result<std::string> with_item(const std::string& file, const std::string& text,
+                              const std::vector<std::string>& path, const std::string& item, bool at_end) {
   auto root = read_yaml(file, text);
   if (!root) return std::move(root).error();
   const Place place = find_place(*root, path);
   const bool had_list = place.depth == path.size() && place.node->kind == YamlNode::Kind::list;
   std::string where;
   for (const auto& key : path) where += (where.empty() ? "" : ".") + (where.empty() ? key : yaml_quoted(key));
-  const Error refused{Errc::config,
-                      fmt::format("{}:{}: setup cannot add to this by itself, because of the way it is written; add {} to "
-                                  "{} there and run setup again",
-                                  file, place.key ? place.key->line : 1, yaml_quoted(item), where)};
+  const Error refused{
+      Errc::config,
+      fmt::format("{}:{}: setup cannot add to this by itself, because of the way it is written; add {} to "
+                  "{} there and run setup again",
+                  file, place.key ? place.key->line : 1, yaml_quoted(item), where)};
   auto edited = Edit(text, path, item, at_end).run(place);
   if (!edited) return refused;
   auto check = read_yaml(file, *edited);
@@ -193,7 +198,8 @@ Result<YamlNode> read_yaml(const std::string& file, const std::string& text) {
   YamlNode root = parse_yaml(file, text, errors);
   if (!errors.empty()) return {Errc::config, errors.front().str()};
   if (root.kind != YamlNode::Kind::null && !root.is_map())
-    return {Errc::config, fmt::format("{}:{}:{}: keys with values were expected (key: value)", file, root.line, root.column)};
+    return {Errc::config, fmt::format("{}:{}:{}: keys with values were expected (key: value)", file,
+                                      root.line, root.column)};
   return root;
 }
 
@@ -241,7 +247,8 @@ Result<std::string> without_item(const std::string& file, const std::string& tex
     }
     if (line == 0) return out;
     if (!cut || cut->size() >= out.size())
-      return {Errc::config, fmt::format("{}:{}: take {} out of this by hand, setup cannot", file, line, item)};
+      return {Errc::config,
+              fmt::format("{}:{}: take {} out of this by hand, setup cannot", file, line, item)};
     out = std::move(*cut);
   }
   return {Errc::config, file + ": too many entries"};
@@ -270,19 +277,22 @@ Result<std::string> with_top_key(const std::string& file, const std::string& tex
     const auto& first = root->entries.front().key;
     const std::size_t at = offset_of(text, first.line, first.column);
     if (at != line_begin(text, at))
-      return {Errc::config,
-              fmt::format("{}:{}: setup cannot add to this by itself; write \"{}: {}\" there and run setup again", file,
-                          first.line, key, value)};
+      return {
+          Errc::config,
+          fmt::format("{}:{}: setup cannot add to this by itself; write \"{}: {}\" there and run setup again",
+                      file, first.line, key, value)};
     out = text.substr(0, at) + line + text.substr(at);
   }
   auto check = read_yaml(file, out);
   if (!check || !check->find(key))
-    return {Errc::config, fmt::format("{}: setup cannot add \"{}: {}\" by itself; write it there and run setup again", file,
-                                      key, value)};
+    return {Errc::config,
+            fmt::format("{}: setup cannot add \"{}: {}\" by itself; write it there and run setup again", file,
+                        key, value)};
   std::erase_if(check->entries, [&](const YamlEntry& entry) { return entry.key.scalar == key; });
   if (empty_as_null(meaning(*check)) != empty_as_null(meaning(*root)))
-    return {Errc::config, fmt::format("{}: setup cannot add \"{}: {}\" by itself; write it there and run setup again", file,
-                                      key, value)};
+    return {Errc::config,
+            fmt::format("{}: setup cannot add \"{}: {}\" by itself; write it there and run setup again", file,
+                        key, value)};
   return out;
 }
 

@@ -8,7 +8,8 @@ using namespace layerd::daemon::setup;
 
 namespace {
 const std::string kV2 =
-    "version = 2\n# mine\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = \"/etc/containerd/certs.d\"\n";
+    "version = 2\n# mine\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = "
+    "\"/etc/containerd/certs.d\"\n";
 
 Input input_with(std::vector<std::string> hosts) {
   Input input;
@@ -19,11 +20,12 @@ std::string hosts_file(const std::string& name) { return "/etc/containerd/certs.
 }  // namespace
 
 TEST_CASE("every registry of the node's images, docker.io and the default get an entry; nothing restarts") {
-  TextFiles files({{"/etc/containerd/config.toml", kV2}});
+  TextFiles files(Texts{{"/etc/containerd/config.toml", kV2}});
   const Plan plan = good(plan_containerd(files, input_with({"ghcr.io", "harbor.corp:30002"})));
   for (const char* name : {"docker.io", "ghcr.io", "harbor.corp_30002_", "_default"}) {
     INFO(name);
-    CHECK(after(plan, hosts_file(name)).find("[host.\"http://127.0.0.1:5151\"]\n  capabilities = [\"pull\", \"resolve\"]\n") !=
+    CHECK(after(plan, hosts_file(name))
+              .find("[host.\"http://127.0.0.1:5151\"]\n  capabilities = [\"pull\", \"resolve\"]\n") !=
           std::string::npos);
     CHECK(after(plan, hosts_file(name)).find("server") == std::string::npos);
   }
@@ -34,7 +36,8 @@ TEST_CASE("every registry of the node's images, docker.io and the default get an
   CHECK(good(plan_containerd(files, input_with({"ghcr.io", "harbor.corp:30002"}))).changes.empty());
 }
 
-TEST_CASE("config_path is set where it is missing, empty or a list of two, in the form of the file's version") {
+TEST_CASE(
+    "config_path is set where it is missing, empty or a list of two, in the form of the file's version") {
   const std::string path = "/etc/containerd/config.toml";
   const auto planned = [&](std::map<std::string, std::string> texts) {
     TextFiles files(std::move(texts));
@@ -44,25 +47,38 @@ TEST_CASE("config_path is set where it is missing, empty or a list of two, in th
     CHECK(good(plan_containerd(files, {})).changes.empty());
     return plan;
   };
-  CHECK(after(planned({}), path).find("version = 2\n\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = "
-                                      "\"/etc/containerd/certs.d\"\n") != std::string::npos);
-  CHECK(after(planned({{path, "version = 3 # new\n[plugins.'io.containerd.cri.v1.images']\n  snapshotter = 'overlayfs'"}}), path) ==
-        "version = 3 # new\n[plugins.'io.containerd.cri.v1.images']\n  snapshotter = 'overlayfs'\n\n"
-        "[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/containerd/certs.d\"\n");
-  CHECK(after(planned({{path, "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\n"
-                              "config_path = '/etc/containerd/certs.d:/etc/docker/certs.d' # default\n"}}),
-              path) == "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\n"
-                       "config_path = \"/etc/containerd/certs.d\" # default\n");
-  CHECK(after(planned({{path, "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"\"\n"}}), path) ==
-        "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"/etc/containerd/certs.d\"\n");
+  CHECK(after(planned({}), path)
+            .find("version = 2\n\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = "
+                  "\"/etc/containerd/certs.d\"\n") != std::string::npos);
+  CHECK(
+      after(
+          planned(
+              {{path,
+                "version = 3 # new\n[plugins.'io.containerd.cri.v1.images']\n  snapshotter = 'overlayfs'"}}),
+          path) ==
+      "version = 3 # new\n[plugins.'io.containerd.cri.v1.images']\n  snapshotter = 'overlayfs'\n\n"
+      "[plugins.\"io.containerd.cri.v1.images\".registry]\n  config_path = \"/etc/containerd/certs.d\"\n");
+  CHECK(after(planned({{path,
+                        "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\n"
+                        "config_path = '/etc/containerd/certs.d:/etc/docker/certs.d' # default\n"}}),
+              path) ==
+        "version = 3\n[plugins.'io.containerd.cri.v1.images'.registry]\n"
+        "config_path = \"/etc/containerd/certs.d\" # default\n");
+  CHECK(after(planned(
+                  {{path,
+                    "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"\"\n"}}),
+              path) ==
+        "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = "
+        "\"/etc/containerd/certs.d\"\n");
   CHECK(after(planned({{path, "[plugins.cri.registry]\n  # nothing\n"}}), path) ==
         "[plugins.cri.registry]\n  config_path = \"/etc/containerd/certs.d\"\n  # nothing\n");
 }
 
 TEST_CASE("config_path of an imported file counts") {
-  TextFiles files({{"/etc/containerd/config.toml", "version = 2\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n"},
-                   {"/etc/containerd/conf.d/10-cri.toml",
-                    "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"/srv/hosts\"\n"}});
+  TextFiles files(Texts{
+      {"/etc/containerd/config.toml", "version = 2\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n"},
+      {"/etc/containerd/conf.d/10-cri.toml",
+       "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"/srv/hosts\"\n"}});
   const Plan plan = good(plan_containerd(files, {}));
   CHECK(after(plan, "/srv/hosts/docker.io/hosts.toml") != "(unchanged)");
   CHECK(plan.todo.empty());
@@ -71,11 +87,13 @@ TEST_CASE("config_path of an imported file counts") {
 TEST_CASE("a hosts.toml of somebody else is kept and layerd stands first; what it says is copied") {
   const std::string own =
       "# our Harbor\nserver = \"https://registry-1.docker.io\"\n\n"
-      "[host.\"https://harbor.corp/v2/hub\"] # proxy cache\n  capabilities = [\"pull\", \"resolve\"]\n  override_path = true\n"
-      "  ca = \"/etc/ssl/corp.crt\"\n  client = [[\"c.pem\", \"c.key\"]]\n  [host.\"https://harbor.corp/v2/hub\".header]\n"
+      "[host.\"https://harbor.corp/v2/hub\"] # proxy cache\n  capabilities = [\"pull\", \"resolve\"]\n  "
+      "override_path = true\n"
+      "  ca = \"/etc/ssl/corp.crt\"\n  client = [[\"c.pem\", \"c.key\"]]\n  "
+      "[host.\"https://harbor.corp/v2/hub\".header]\n"
       "    Authorization = \"Basic cm9ib3QkcHVsbDpzM2NyZXQ=\"\n"
       "[host.\"https://push.corp\"]\n  capabilities = [\"push\"]\n";
-  TextFiles files({{"/etc/containerd/config.toml", kV2}, {hosts_file("docker.io"), own}});
+  TextFiles files(Texts{{"/etc/containerd/config.toml", kV2}, {hosts_file("docker.io"), own}});
   const Plan plan = good(plan_containerd(files, {}));
   const std::string text = after(plan, hosts_file("docker.io"));
   const auto at = text.find("# layerd begin: layerd setup containerd\n[host.\"http://127.0.0.1:5151\"]");
@@ -96,8 +114,9 @@ TEST_CASE("a hosts.toml of somebody else is kept and layerd stands first; what i
 }
 
 TEST_CASE("a server that is not the registry's own is the last endpoint, and nothing comes after it") {
-  TextFiles files({{"/etc/containerd/config.toml", kV2},
-                   {hosts_file("nexus.local_8082_"), "server = \"https://nexus.corp:5000\"\nskip_verify = true\n"}});
+  TextFiles files(
+      Texts{{"/etc/containerd/config.toml", kV2},
+            {hosts_file("nexus.local_8082_"), "server = \"https://nexus.corp:5000\"\nskip_verify = true\n"}});
   const Plan plan = good(plan_containerd(files, {}));
   const auto& mirror = plan.copied.mirrors.at("nexus.local:8082");
   CHECK(mirror.endpoints == std::vector<std::string>{"https://nexus.corp:5000"});
@@ -106,10 +125,10 @@ TEST_CASE("a server that is not the registry's own is the last endpoint, and not
 }
 
 TEST_CASE("certificates that lie in a folder without hosts.toml are named in the new one and copied") {
-  TextFiles files({{"/etc/containerd/config.toml", kV2},
-                   {"/etc/containerd/certs.d/reg.corp/ca.crt", "PEM"},
-                   {"/etc/containerd/certs.d/reg.corp/me.cert", "PEM"},
-                   {"/etc/containerd/certs.d/reg.corp/me.key", "PEM"}});
+  TextFiles files(Texts{{"/etc/containerd/config.toml", kV2},
+                        {"/etc/containerd/certs.d/reg.corp/ca.crt", "PEM"},
+                        {"/etc/containerd/certs.d/reg.corp/me.cert", "PEM"},
+                        {"/etc/containerd/certs.d/reg.corp/me.key", "PEM"}});
   const Plan plan = good(plan_containerd(files, {}));
   const std::string text = after(plan, hosts_file("reg.corp"));
   CHECK(text.find("ca = [\"ca.crt\"]\nclient = [[\"me.cert\", \"me.key\"]]\n") != std::string::npos);
@@ -118,13 +137,16 @@ TEST_CASE("certificates that lie in a folder without hosts.toml are named in the
 }
 
 TEST_CASE("a registry that an alias renames wholly is closed; --no-fallback closes all") {
-  TextFiles files({{"/etc/containerd/config.toml", kV2}, {hosts_file("hub.local"), "server = \"https://old.corp\"\n"}});
+  TextFiles files(Texts{{"/etc/containerd/config.toml", kV2},
+                        {hosts_file("hub.local"), "server = \"https://old.corp\"\n"}});
   Input input;
   input.closed_hosts = {"hub.local"};
   Plan plan = good(plan_containerd(files, input));
-  CHECK(after(plan, hosts_file("hub.local")).find("server = \"http://127.0.0.1:5151\"  # layerd: was \"https://old.corp\"\n") !=
+  CHECK(after(plan, hosts_file("hub.local"))
+            .find("server = \"http://127.0.0.1:5151\"  # layerd: was \"https://old.corp\"\n") !=
         std::string::npos);
-  CHECK(*good(without_layerd("x", after(plan, hosts_file("hub.local")), input.url)) == "server = \"https://old.corp\"\n");
+  CHECK(*good(without_layerd("x", after(plan, hosts_file("hub.local")), input.url)) ==
+        "server = \"https://old.corp\"\n");
   CHECK(after(plan, hosts_file("docker.io")).find("server") == std::string::npos);
   files.take(plan);
   CHECK(good(plan_containerd(files, input)).changes.empty());
@@ -135,29 +157,34 @@ TEST_CASE("a registry that an alias renames wholly is closed; --no-fallback clos
 }
 
 TEST_CASE("the old registry.mirrors and files that are no TOML are refused with their place") {
-  TextFiles old({{"/etc/containerd/config.toml",
-                  "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"docker.io\"]\n  endpoint = [\"https://m\"]\n"}});
+  TextFiles old(
+      Texts{{"/etc/containerd/config.toml",
+             "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"docker.io\"]\n  "
+             "endpoint = [\"https://m\"]\n"}});
   const auto refused = plan_containerd(old, {});
   REQUIRE_FALSE(refused);
   CHECK(refused.error().message.find("/etc/containerd/config.toml:2: registry.mirrors") == 0);
-  TextFiles broken({{"/etc/containerd/config.toml", kV2}, {hosts_file("docker.io"), "server = https://x\n"}});
+  TextFiles broken(
+      Texts{{"/etc/containerd/config.toml", kV2}, {hosts_file("docker.io"), "server = https://x\n"}});
   const auto wrong = plan_containerd(broken, {});
   REQUIRE_FALSE(wrong);
   CHECK(wrong.error().message.find(hosts_file("docker.io") + ":1:10: ") == 0);
 }
 
 TEST_CASE("the logins of config.toml are copied and stay") {
-  TextFiles files({{"/etc/containerd/config.toml",
-                    kV2 + "[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"reg.corp:5000\".auth]\n"
-                          "  username = \"u\"\n  password = \"p$!@\"\n"}});
+  TextFiles files(
+      Texts{{"/etc/containerd/config.toml",
+             kV2 + "[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"reg.corp:5000\".auth]\n"
+                   "  username = \"u\"\n  password = \"p$!@\"\n"}});
   const Plan plan = good(plan_containerd(files, {}));
   CHECK(plan.copied.configs.at("reg.corp:5000").password == "p$!@");
   CHECK(after(plan, "/etc/containerd/config.toml") == "(unchanged)");
 }
 
 TEST_CASE("Spegel's traces are found and explained; containerd without CRI as well") {
-  TextFiles files({{"/etc/containerd/config.toml", "disabled_plugins = [\"cri\"]\n" + kV2},
-                   {hosts_file("ghcr.io"), "[host.\"http://127.0.0.1:30020\"]\ncapabilities = ['pull', 'resolve']\n"}});
+  TextFiles files(Texts{
+      {"/etc/containerd/config.toml", "disabled_plugins = [\"cri\"]\n" + kV2},
+      {hosts_file("ghcr.io"), "[host.\"http://127.0.0.1:30020\"]\ncapabilities = ['pull', 'resolve']\n"}});
   const Plan plan = good(plan_containerd(files, {}));
   CHECK(all_notes(plan).find("Spegel writes into /etc/containerd/certs.d as well") != std::string::npos);
   CHECK(all_notes(plan).find("without its CRI plugin") != std::string::npos);

@@ -33,26 +33,31 @@ using Urls = std::vector<std::string>;
 
 // The first report of users.md.
 const std::string kNexus =
-    "# written by ops\nmirrors:\n  docker.nexus.local:\n    endpoint:\n      - \"http://docker.nexus.local\"  # Ingress\n"
+    "# written by ops\nmirrors:\n  docker.nexus.local:\n    endpoint:\n      - \"http://docker.nexus.local\" "
+    " # Ingress\n"
     "  \"docker-push.nexus.local\":\n    endpoint: [\"http://docker-push.nexus.local\"]\n"
     "configs:\n  docker.nexus.local:\n    auth:\n      username: admin\n      password: 'p@ss$!'\n    tls:\n"
     "      insecure_skip_verify: true\n";
 }  // namespace
 
-TEST_CASE("registries.yaml: layerd is first for every mirror, config, docker.io, the images' registries and the default") {
-  TextFiles files({{kRegistries, kNexus}});
+TEST_CASE(
+    "registries.yaml: layerd is first for every mirror, config, docker.io, the images' registries and the "
+    "default") {
+  TextFiles files(Texts{{kRegistries, kNexus}});
   Input input;
   input.image_hosts = {"ghcr.io", "registry.corp:5000"};
   const Plan plan = good(plan_k3s(files, input, {"k3s"}));
   const std::string text = after(plan, kRegistries);
-  CHECK(asked_by_k3s(text, "docker.nexus.local") == Urls{kLayerd, "http://docker.nexus.local", "https://docker.nexus.local"});
+  CHECK(asked_by_k3s(text, "docker.nexus.local") ==
+        Urls{kLayerd, "http://docker.nexus.local", "https://docker.nexus.local"});
   CHECK(asked_by_k3s(text, "docker-push.nexus.local")[0] == kLayerd);
   CHECK(asked_by_k3s(text, "docker.io") == Urls{kLayerd, "https://registry-1.docker.io"});
   CHECK(asked_by_k3s(text, "ghcr.io") == Urls{kLayerd, "https://ghcr.io"});
   CHECK(asked_by_k3s(text, "registry.corp:5000") == Urls{kLayerd, "https://registry.corp:5000"});
   CHECK(asked_by_k3s(text, "quay.io") == Urls{kLayerd, "https://quay.io"});
   // Everything that was there is still there, comments as well.
-  for (const char* kept : {"# written by ops\n", "      - \"http://docker.nexus.local\"  # Ingress\n", "password: 'p@ss$!'\n"})
+  for (const char* kept :
+       {"# written by ops\n", "      - \"http://docker.nexus.local\"  # Ingress\n", "password: 'p@ss$!'\n"})
     CHECK(text.find(kept) != std::string::npos);
   CHECK(all_notes(plan).find("todo: k3s reads registries.yaml only when it starts") != std::string::npos);
   files.take(plan);
@@ -61,7 +66,7 @@ TEST_CASE("registries.yaml: layerd is first for every mirror, config, docker.io,
 }
 
 TEST_CASE("registries.yaml: mirrors, logins and TLS are copied for layerd") {
-  TextFiles files({{kRegistries, kNexus}});
+  TextFiles files(Texts{{kRegistries, kNexus}});
   const Plan plan = good(plan_k3s(files, {}, {"k3s"}));
   CHECK(plan.copied.mirrors.at("docker.nexus.local").endpoints == Urls{"http://docker.nexus.local"});
   CHECK(plan.copied.configs.at("docker.nexus.local").password == "p@ss$!");
@@ -71,11 +76,14 @@ TEST_CASE("registries.yaml: mirrors, logins and TLS are copied for layerd") {
 
 TEST_CASE("registries.yaml in other shapes: none, empty, only configs, braces, a mirror for all") {
   for (const std::string text :
-       {"", "# nothing\n", "mirrors:\n", "mirrors: {}\n", "configs:\n  reg.corp:\n    auth: {username: u, password: p}\n",
-        "mirrors: {\"*\": {endpoint: [\"https://cache.corp\"]}}\n", "mirrors:\n  docker.io:\n  \"*\":\n    endpoint:\n    - https://c.corp\n",
+       {"", "# nothing\n", "mirrors:\n", "mirrors: {}\n",
+        "configs:\n  reg.corp:\n    auth: {username: u, password: p}\n",
+        "mirrors: {\"*\": {endpoint: [\"https://cache.corp\"]}}\n",
+        "mirrors:\n  docker.io:\n  \"*\":\n    endpoint:\n    - https://c.corp\n",
         "mirrors:\n  docker.io: {}\n", "mirrors:\n  docker.io:\n    endpoint: []\n", "configs: {}"}) {
     INFO(text);
-    TextFiles files(text.empty() ? std::map<std::string, std::string>{} : std::map<std::string, std::string>{{kRegistries, text}});
+    TextFiles files(text.empty() ? std::map<std::string, std::string>{}
+                                 : std::map<std::string, std::string>{{kRegistries, text}});
     const Plan plan = good(plan_k3s(files, {}, {"k3s"}));
     const std::string out = after(plan, kRegistries);
     INFO(out);
@@ -88,9 +96,10 @@ TEST_CASE("registries.yaml in other shapes: none, empty, only configs, braces, a
 }
 
 TEST_CASE("rewrites stay with k3s: layerd is told the rewritten names and rewrites nothing again") {
-  TextFiles files({{kRegistries,
-                    "mirrors:\n  docker.io:\n    endpoint: [\"https://harbor.corp\"]\n    rewrite:\n      \"^(.*)$\": \"hub/$1\"\n"
-                    "  quay.io:\n    rewrite: {\"^a/\": \"b/\"}\n"}});
+  TextFiles files(Texts{{kRegistries,
+                         "mirrors:\n  docker.io:\n    endpoint: [\"https://harbor.corp\"]\n    rewrite:\n    "
+                         "  \"^(.*)$\": \"hub/$1\"\n"
+                         "  quay.io:\n    rewrite: {\"^a/\": \"b/\"}\n"}});
   const Plan plan = good(plan_k3s(files, {}, {"k3s"}));
   const auto& mirror = plan.copied.mirrors.at("docker.io");
   CHECK(mirror.endpoints == Urls{"https://harbor.corp"});
@@ -103,12 +112,16 @@ TEST_CASE("rewrites stay with k3s: layerd is told the rewritten names and rewrit
 
 TEST_CASE("where k3s has made hosts.toml files they are changed as well, so that nothing restarts") {
   const std::string generated =
-      "# File generated by k3s. DO NOT EDIT.\n\nserver = \"https://registry-1.docker.io/v2\"\ncapabilities = [\"pull\", \"resolve\", "
+      "# File generated by k3s. DO NOT EDIT.\n\nserver = \"https://registry-1.docker.io/v2\"\ncapabilities = "
+      "[\"pull\", \"resolve\", "
       "\"push\"]\n\n[host]\n[host.\"https://harbor.corp/v2\"]\n  capabilities = [\"pull\", \"resolve\"]\n"
       "  [host.\"https://harbor.corp/v2\".rewrite]\n    \"^(.*)$\" = \"hub/$1\"\n";
-  TextFiles files({{kRegistries, "mirrors:\n  docker.io:\n    endpoint: [https://harbor.corp]\n    rewrite: {\"^(.*)$\": \"hub/$1\"}\n"},
-                   {"/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "config_path = \"" + kHosts + "\"\n"},
-                   {kHosts + "/docker.io/hosts.toml", generated}});
+  TextFiles files(
+      Texts{{kRegistries,
+             "mirrors:\n  docker.io:\n    endpoint: [https://harbor.corp]\n    rewrite: {\"^(.*)$\": "
+             "\"hub/$1\"}\n"},
+            {"/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "config_path = \"" + kHosts + "\"\n"},
+            {kHosts + "/docker.io/hosts.toml", generated}});
   Input input;
   input.image_hosts = {"ghcr.io"};
   const Plan plan = good(plan_k3s(files, input, {"k3s"}));
@@ -123,12 +136,18 @@ TEST_CASE("where k3s has made hosts.toml files they are changed as well, so that
   CHECK(good(plan_k3s(files, input, {"k3s"})).changes.empty());
 }
 
-TEST_CASE("embedded-registry is found in config.yaml, its folder and units, and explained; layerd comes behind it") {
-  for (const std::string path : {kConfig, kConfig + ".d/10.yaml", std::string("/etc/systemd/system/k3s.service")}) {
+TEST_CASE(
+    "embedded-registry is found in config.yaml, its folder and units, and explained; layerd comes behind "
+    "it") {
+  for (const std::string& path :
+       {kConfig, kConfig + ".d/10.yaml", std::string("/etc/systemd/system/k3s.service")}) {
     const bool unit = path.ends_with(".service");
-    TextFiles files({{path, unit ? "ExecStart=/usr/local/bin/k3s \\\n    server \\\n\t'--embedded-registry' \\\n" : "embedded-registry: true\n"},
-                     {"/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "config_path = \"x\"\n"},
-                     {kHosts + "/docker.io/hosts.toml", "[host.\"https://127.0.0.1:6443/v2\"]\n[host.\"https://m.corp/v2\"]\n"}});
+    TextFiles files(
+        Texts{{path, unit ? "ExecStart=/usr/local/bin/k3s \\\n    server \\\n\t'--embedded-registry' \\\n"
+                          : "embedded-registry: true\n"},
+              {"/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "config_path = \"x\"\n"},
+              {kHosts + "/docker.io/hosts.toml",
+               "[host.\"https://127.0.0.1:6443/v2\"]\n[host.\"https://m.corp/v2\"]\n"}});
     const Plan plan = good(plan_k3s(files, {}, {"k3s"}));
     INFO(path);
     CHECK(all_notes(plan).find("embedded-registry on (Spegel)") != std::string::npos);
@@ -138,13 +157,15 @@ TEST_CASE("embedded-registry is found in config.yaml, its folder and units, and 
   }
 }
 
-TEST_CASE("a registry that an alias renames is closed by the flag; the exception is told, the others stay open") {
-  TextFiles files({{kRegistries, "configs:\n  nexus.local:\n    auth: {username: u, password: p}\n"},
-                   {kConfig, "# server\nwrite-kubeconfig-mode: \"0644\"\n"}});
+TEST_CASE(
+    "a registry that an alias renames is closed by the flag; the exception is told, the others stay open") {
+  TextFiles files(Texts{{kRegistries, "configs:\n  nexus.local:\n    auth: {username: u, password: p}\n"},
+                        {kConfig, "# server\nwrite-kubeconfig-mode: \"0644\"\n"}});
   Input input;
   input.closed_hosts = {"hub.local", "nexus.local"};
   const Plan plan = good(plan_k3s(files, input, {"k3s"}));
-  CHECK(after(plan, kConfig) == "# server\ndisable-default-registry-endpoint: true\nwrite-kubeconfig-mode: \"0644\"\n");
+  CHECK(after(plan, kConfig) ==
+        "# server\ndisable-default-registry-endpoint: true\nwrite-kubeconfig-mode: \"0644\"\n");
   const std::string text = after(plan, kRegistries);
   CHECK(asked_by_k3s(text, "hub.local", true) == Urls{kLayerd});
   CHECK(asked_by_k3s(text, "nexus.local", true) == Urls{kLayerd, "https://nexus.local"});
@@ -159,7 +180,7 @@ TEST_CASE("a registry that an alias renames is closed by the flag; the exception
 }
 
 TEST_CASE("--no-fallback closes every registry and the default") {
-  TextFiles files({});
+  TextFiles files(Texts{});
   Input input;
   input.keep_fallback = false;
   const Plan plan = good(plan_k3s(files, input, {"k3s"}));
@@ -169,19 +190,22 @@ TEST_CASE("--no-fallback closes every registry and the default") {
 }
 
 TEST_CASE("other places: rke2, private-registry, data-dir") {
-  TextFiles rke2({});
+  TextFiles rke2(Texts{});
   CHECK(after(good(plan_k3s(rke2, {}, {"rke2"})), "/etc/rancher/rke2/registries.yaml") != "(unchanged)");
-  TextFiles moved({{kConfig, "private-registry: /srv/reg.yaml\ndata-dir: /srv/k3s\n"}, {"/srv/k3s/agent/etc/containerd/config.toml", "config_path='x'\n"}});
+  TextFiles moved(Texts{{kConfig, "private-registry: /srv/reg.yaml\ndata-dir: /srv/k3s\n"},
+                        {"/srv/k3s/agent/etc/containerd/config.toml", "config_path='x'\n"}});
   const Plan plan = good(plan_k3s(moved, {}, {"k3s"}));
   CHECK(after(plan, "/srv/reg.yaml") != "(unchanged)");
   CHECK(after(plan, "/srv/k3s/agent/etc/containerd/certs.d/_default/hosts.toml") != "(unchanged)");
 }
 
 TEST_CASE("a broken registries.yaml is refused with file, line and column") {
-  TextFiles files({{kRegistries, "mirrors:\n  a.b: {endpoint: [x]\n"}});
+  TextFiles files(Texts{{kRegistries, "mirrors:\n  a.b: {endpoint: [x]\n"}});
   const auto refused = plan_k3s(files, {}, {"k3s"});
   REQUIRE_FALSE(refused);
   CHECK(refused.error().message.find(kRegistries + ":") == 0);
-  TextFiles twice({{kRegistries, "mirrors:\n  a.b: {}\n  a.b: {}\n"}});
-  CHECK(plan_k3s(twice, {}, {"k3s"}).error().message.find(kRegistries + ":3:3: the key \"a.b\" is there twice") == 0);
+  TextFiles twice(Texts{{kRegistries, "mirrors:\n  a.b: {}\n  a.b: {}\n"}});
+  CHECK(plan_k3s(twice, {}, {"k3s"})
+            .error()
+            .message.find(kRegistries + ":3:3: the key \"a.b\" is there twice") == 0);
 }

@@ -19,6 +19,8 @@ namespace layerd::test {
 
 namespace setup = daemon::setup;
 
+using Texts = std::map<std::string, std::string>;
+
 // Texts alone, for the planners.
 class TextFiles final : public setup::FileSource {
  public:
@@ -71,7 +73,7 @@ T good(Result<T> result) {
 }
 
 // A folder that stands for the node's /, with a configuration of layerd in it.
-struct Node final : setup::DaemonLink, setup::Programs {
+struct Node : setup::DaemonLink, setup::Programs {
   Node() { write("/etc/layerd/config.yaml", "# ours\nlisten: 127.0.0.1:5151\n"); }
 
   std::string path(const std::string& usual) const { return dir.path() + usual; }
@@ -92,7 +94,9 @@ struct Node final : setup::DaemonLink, setup::Programs {
   // DaemonLink
   Result<Json> status() override {
     if (down) return {Errc::not_found, "no layerd listens on the socket"};
-    return Json{{"config", {{"file", path("/etc/layerd/config.yaml")}}}, {"listen", {"127.0.0.1:5151"}}, {"asked", asked}};
+    return Json{{"config", {{"file", path("/etc/layerd/config.yaml")}}},
+                {"listen", {"127.0.0.1:5151"}},
+                {"asked", asked}};
   }
   Result<Ok> reload() override {
     ++reloads;
@@ -110,7 +114,8 @@ struct Node final : setup::DaemonLink, setup::Programs {
     if (line.find("fetch-object") != std::string::npos || line.find("skopeo") != std::string::npos ||
         line.find("docker pull") != std::string::npos) {
       if (arrives)
-        for (const char* host : {"docker.io", "ghcr.io", "registry.test"}) asked[host] = asked.value(host, 0) + 1;
+        for (const char* host : {"docker.io", "ghcr.io", "registry.test"})
+          asked[host] = asked.value(host, 0) + 1;
       return std::string("{}");
     }
     return {Errc::not_found, "there is no program " + arguments[0]};
@@ -134,7 +139,8 @@ struct Node final : setup::DaemonLink, setup::Programs {
       return setup::Pulled{image, 1000, "upstream"};
     };
     said.clear();
-    return setup::Session(std::move(made), *this, *this, [this](const std::string& line) { said += line + "\n"; }, pull)
+    return setup::Session(
+               std::move(made), *this, *this, [this](const std::string& line) { said += line + "\n"; }, pull)
         .run();
   }
 

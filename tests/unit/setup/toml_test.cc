@@ -38,7 +38,8 @@ TEST_CASE("tables, dotted keys, quoted keys and lists of tables are read") {
 
 TEST_CASE("texts are unescaped as TOML says") {
   const auto root = parsed(
-      "a = \"tab\\t quote\\\" \\u00e9\"\nb = 'C:\\n'\nc = \"\"\"\nfirst\nsecond \\\n   end\"\"\"\nd = [ 'x', # one\n 'y', ]\n"
+      "a = \"tab\\t quote\\\" \\u00e9\"\nb = 'C:\\n'\nc = \"\"\"\nfirst\nsecond \\\n   end\"\"\"\nd = [ 'x', "
+      "# one\n 'y', ]\n"
       "e = {f = {g = \"h\"}, i = 1.5}\n");
   CHECK(root.text_at("a") == "tab\t quote\" \xc3\xa9");
   CHECK(root.text_at("b") == "C:\\n");
@@ -49,7 +50,8 @@ TEST_CASE("texts are unescaped as TOML says") {
 }
 
 TEST_CASE("a value knows where it stands, so that it alone can be replaced") {
-  const std::string text = "# head\nserver = \"https://a\" # tail\n[host.\"https://b\"]\n  ca = 'x'\n\n[other]\n";
+  const std::string text =
+      "# head\nserver = \"https://a\" # tail\n[host.\"https://b\"]\n  ca = 'x'\n\n[other]\n";
   const auto root = parsed(text);
   const auto* server = root.find("server");
   CHECK(text.substr(server->begin, server->end - server->begin) == "\"https://a\"");
