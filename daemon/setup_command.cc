@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <climits>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 
@@ -65,6 +66,7 @@ int setup_command(std::string config_path, bool config_given, const SetupOptions
   session.config_path = absolute(config_path);
   session.settings = *settings;
   AdminLink daemon((*settings)->admin_socket);
+  std::signal(SIGPIPE, SIG_IGN);  // a program that is not there reads no input
   setup::RealPrograms programs;
   const auto say = [](const std::string& line) {
     fmt::print("{}{}", line, line.ends_with('\n') ? "" : "\n");

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "daemon/setup/containerd_old.h"
 #include "daemon/setup/toml.h"
 #include "proxy/registry/text.h"
 
@@ -17,8 +18,9 @@ constexpr const char* kTool = "layerd setup containerd";
 // What config.toml says of registries, it and what it imports.
 struct CriConfig {
   std::string config_path;
-  std::string set_in;    // the file that says so, usual; empty: none does
-  std::string old_ways;  // "FILE:LINE: registry.mirrors" if there are such
+  std::string set_in;                // the file that says so, usual; empty: none does
+  std::string old_ways;              // "FILE:LINE: registry.mirrors" if there are such
+  std::string old_file, old_plugin;  // where
   bool no_cri = false;
 };
 
@@ -76,9 +78,12 @@ Result<Ok> read_config(FileSource& files, const std::string& path, int depth, Cr
     if (const auto* configs = registry->find("configs"))
       for (const auto& entry : configs->entries) tls |= entry.value.find("tls") != nullptr;
     const TomlValue* mirrors = registry->find("mirrors");
-    if ((mirrors && !mirrors->entries.empty()) || tls)
+    if ((mirrors && !mirrors->entries.empty()) || tls) {
       config.old_ways = fmt::format("{}:{}: registry.{}", files.real(path), registry->line,
                                     tls ? "configs.….tls" : "mirrors");
+      config.old_file = path;
+      config.old_plugin = plugin_of(version);
+    }
   }
   const TomlValue* imports = root->find("imports");
   for (const auto& pattern : imports&& depth == 0 ? imports->texts() : std::vector<std::string>{}) {
@@ -162,6 +167,11 @@ Result<Plan> plan_containerd(FileSource& files, const Input& input) {
   Plan plan;
   CriConfig config;
   if (auto done = read_config(files, kConfig, 0, config, plan); !done) return std::move(done).error();
+  if (config.config_path.empty() && !config.old_ways.empty()) {
+    if (auto done = plan_old_mirrors(files, input, config.old_file, config.old_plugin, plan); !done)
+      return std::move(done).error();
+    return plan;
+  }
   auto folder = plan_config_path(files, config, plan);
   if (!folder) return std::move(folder).error();
   if (auto note = spegel_note(files, *folder); !note.empty()) plan.notes.push_back(std::move(note));

@@ -61,6 +61,8 @@ std::optional<std::string> RootFiles::read(const std::string& path) {
   return std::nullopt;
 }
 
+bool RootFiles::exists(const std::string& path) { return ::access(real(path).c_str(), F_OK) == 0; }
+
 std::vector<std::string> RootFiles::list(const std::string& folder) {
   std::vector<std::string> names;
   const std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(real(folder).c_str()), &::closedir);

@@ -14,6 +14,7 @@ class RootFiles final : public FileSource {
   // root: "" or an absolute folder, which stands for / of the node.
   explicit RootFiles(std::string root);
   std::optional<std::string> read(const std::string& path) override;
+  bool exists(const std::string& path) override;
   std::vector<std::string> list(const std::string& folder) override;
   std::string real(const std::string& path) const override;
   std::string usual(const std::string& path) const override;

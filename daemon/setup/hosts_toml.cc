@@ -9,6 +9,7 @@
 #include "proxy/registry/mirror_endpoint.h"
 #include "proxy/registry/reference.h"
 #include "proxy/registry/text.h"
+#include "runtime/log.h"
 
 namespace layerd::daemon::setup {
 namespace {
@@ -49,6 +50,23 @@ HostsEntry entry_of(const TomlValue& table, std::string url) {
 }
 
 bool is_layerd(const std::string& url, const std::string& layerd) { return same_endpoint(url, layerd); }
+
+// A word containerd does not know makes it leave the whole file out, with nothing but a line in its log.
+Result<Ok> check_capabilities(const std::string& file, const TomlValue& root) {
+  std::vector<const TomlValue*> tables{&root};
+  if (const TomlValue* hosts = root.find("host"))
+    for (const auto& entry : hosts->entries) tables.push_back(&entry.value);
+  for (const TomlValue* table : tables)
+    if (const TomlValue* list = table->find("capabilities"))
+      for (const auto& word : list->texts())
+        if (word != "pull" && word != "resolve" && word != "push" && word != "referrers")
+          return {
+              Errc::config,
+              fmt::format("{}:{}: \"{}\" is no capability, and containerd leaves the whole file out because "
+                          "of it; pull, resolve and push are possible",
+                          file, list->line, printable(word, 40))};
+  return Ok{};
+}
 
 std::string quoted_list(const std::vector<std::string>& texts) {
   std::string out;
@@ -129,6 +147,7 @@ bool HostsEntry::may_pull() const {
 Result<HostsFile> read_hosts(const std::string& file, std::string_view text) {
   auto root = parse_toml(file, text);
   if (!root) return std::move(root).error();
+  if (auto good = check_capabilities(file, *root); !good) return std::move(good).error();
   HostsFile out;
   out.is_generated =
       text.starts_with(kGenerated) || text.substr(0, 200).find("DO NOT EDIT") != std::string_view::npos;

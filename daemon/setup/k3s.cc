@@ -32,6 +32,9 @@ class K3sPlanner {
     root_ = std::move(*root);
     found_ = read_copied(path_, root_, plan_.notes);
     plan_.secrets = secrets_of(found_);
+    const bool rewrites = std::any_of(found_.mirrors.begin(), found_.mirrors.end(),
+                                      [](const auto& entry) { return !entry.second.rewrite.empty(); });
+    if (!rewrites) plan_.registries_file = path_;
     name_hosts();
     say_what_spegel_means();
     copy();

@@ -62,6 +62,11 @@ Result<std::vector<FileChange>> plan_own_files(const OwnFiles& files,
   const std::string other = named && named->kind == YamlNode::Kind::scalar ? named->scalar : std::string();
   std::vector<FileChange> changes;
   if (copied.empty() && !files.registries_text) return changes;
+  if (!other.empty() && other == files.runtimes_own) {
+    notes.push_back(
+        fmt::format("layerd reads {} itself (registries_file), so nothing is copied from it", other));
+    return changes;
+  }
   if (!other.empty() && other != files.registries)
     return {
         Errc::config,
@@ -74,7 +79,7 @@ Result<std::vector<FileChange>> plan_own_files(const OwnFiles& files,
   registries.before = files.registries_text;
   registries.after = registries_text_of(copied);
   registries.mode = 0600;
-  registries.folder_mode = 0750;
+  registries.folder_mode = 0755;
   registries.for_daemon = true;
   registries.owner = files.daemon_owner;
   registries.what =
@@ -96,7 +101,7 @@ Result<std::vector<FileChange>> plan_own_files(const OwnFiles& files,
     line.path = files.config;
     line.before = files.config_text;
     line.after = config_after;
-    line.folder_mode = 0750;
+    line.folder_mode = 0755;
     line.what = "names the file with what was copied";
     changes.push_back(std::move(line));
   }
@@ -126,7 +131,7 @@ void adopt_files(Copied& copied, const std::string& folder,
       copy.before = read(copy.path);
       copy.after = *text;
       copy.mode = 0600;
-      copy.folder_mode = 0750;
+      copy.folder_mode = 0755;
       copy.for_daemon = true;
       copy.owner = owner;
       copy.what = "a copy of " + *file + ", which layerd's user cannot read";

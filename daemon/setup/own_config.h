@@ -17,7 +17,8 @@ struct OwnFiles {
   std::string config;      // real path of config.yaml
   std::string registries;  // real path of the file with what was copied, beside it
   std::optional<std::string> config_text, registries_text;
-  std::string url;                                      // layerd's own; never an endpoint of its own
+  std::string runtimes_own = {};  // the runtime's own registries.yaml, which layerd may be reading itself
+  std::string url;                // layerd's own; never an endpoint of its own
   std::optional<std::pair<uid_t, gid_t>> daemon_owner;  // who must be able to read it
 };
 

@@ -22,6 +22,8 @@ class FileSource {
   // The whole text; nothing if there is no such file. One that is there and cannot be read is
   // reported by the source itself (RootFiles::problems).
   virtual std::optional<std::string> read(const std::string& path) = 0;
+  // Is there a file or a folder? What is in it is not looked at.
+  virtual bool exists(const std::string& path) = 0;
   // Names in a folder, sorted; empty if there is none.
   virtual std::vector<std::string> list(const std::string& folder) = 0;
   // Where `path` really is: below --root.
@@ -52,11 +54,13 @@ struct Input {
 };
 
 struct Plan {
-  std::vector<FileChange> changes;   // of the runtime's files, in the order to be written
-  Copied copied;                     // what was configured there, for layerd's own configuration
-  std::vector<std::string> hosts;    // registries that have an entry of their own afterwards
-  std::vector<std::string> notes;    // to be said before anything happens
-  std::vector<std::string> todo;     // what is left to a person: restarts
+  std::vector<FileChange> changes;  // of the runtime's files, in the order to be written
+  Copied copied;                    // what was configured there, for layerd's own configuration
+  std::vector<std::string> hosts;   // registries that have an entry of their own afterwards
+  std::vector<std::string> notes;   // to be said before anything happens
+  std::vector<std::string> todo;    // what is left to a person: restarts
+  // A registries.yaml (real path) that layerd may be reading itself: then nothing of it is copied.
+  std::string registries_file;
   std::vector<std::string> secrets;  // texts that must not be shown
 };
 

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "daemon/setup/containerd.h"
+#include "daemon/setup/containerd_old.h"
 #include "daemon/setup/containers.h"
 #include "daemon/setup/docker.h"
 #include "daemon/setup/k3s.h"
@@ -23,7 +24,7 @@ using Text = std::optional<std::string>;
 
 std::string first_there(FileSource& files, std::initializer_list<const char*> paths) {
   for (const char* path : paths)
-    if (files.read(path) || !files.list(path).empty()) return files.real(path);
+    if (files.exists(path)) return files.real(path);
   return {};
 }
 
@@ -59,6 +60,29 @@ Result<Ok> pull_by_ctr(Programs& programs, std::vector<std::string> ctr, const s
   return done ? Result<Ok>(Ok{}) : std::move(done).error();
 }
 
+// By the kubelet's way, where there is crictl: pulls again, by digest, what the node has by this name, so
+// that no tag moves. Errors: not_found: there is no crictl, or it knows no digest of the image.
+Result<Ok> pull_by_cri(Programs& programs, std::vector<std::string> crictl, const std::string& image) {
+  auto arguments = crictl;
+  for (const char* word : {"images", "-o", "json"}) arguments.emplace_back(word);
+  auto text = programs.run(arguments);
+  auto root = text ? parse_json(*text) : Result<Json>(text.error());
+  const Json* list = root ? json_find(*root, "images") : nullptr;
+  std::string by_digest;
+  for (const auto& row : list && list->is_array() ? *list : Json::array()) {
+    const Json* tags = json_find(row, "repoTags");
+    const Json* digests = json_find(row, "repoDigests");
+    const bool is_it =
+        tags && tags->is_array() && std::find(tags->begin(), tags->end(), Json(image)) != tags->end();
+    if (is_it && digests && digests->is_array() && !digests->empty() && digests->front().is_string())
+      by_digest = digests->front().get<std::string>();
+  }
+  if (by_digest.empty()) return {Errc::not_found, "crictl knows no digest of " + image};
+  crictl.insert(crictl.end(), {"pull", by_digest});
+  auto pulled = programs.run(crictl, std::chrono::seconds(600));
+  return pulled ? Result<Ok>(Ok{}) : std::move(pulled).error();
+}
+
 class Containerd final : public Runtime {
  public:
   std::string name() const override { return "containerd"; }
@@ -73,12 +97,17 @@ class Containerd final : public Runtime {
     return images_of_ctr(programs, ctr(files));
   }
   Result<Ok> test_pull(FileSource& files, Programs& programs, const std::string& image) const override {
+    const std::string socket = "unix://" + ctr(files)[2];
+    auto pulled =
+        pull_by_cri(programs, {"crictl", "--runtime-endpoint", socket, "--image-endpoint", socket}, image);
+    if (pulled || pulled.error().code != Errc::not_found) return pulled;
     return pull_by_ctr(programs, ctr(files), hosts(files), image);
   }
   Result<Text> without_layerd(const std::string& path, const std::string& text,
                               const std::string& url) const override {
     if (path.ends_with("/hosts.toml")) return setup::without_layerd(path, text, url);
-    return Text(text);  // config_path stays: somebody relies on it by now
+    auto without = without_old_mirrors(path, text, url);  // config_path stays: somebody relies on it by now
+    return without ? Result<Text>(Text(std::move(*without))) : std::move(without).error();
   }
 
  private:
@@ -118,6 +147,12 @@ class K3s final : public Runtime {
     return images_of_ctr(programs, ctr(files));
   }
   Result<Ok> test_pull(FileSource& files, Programs& programs, const std::string& image) const override {
+    const std::string socket = "unix://" + files.real("/run/k3s/containerd/containerd.sock");
+    std::vector<std::string> crictl{files.real("/var/lib/rancher/rke2/bin/crictl")};
+    if (kind_.name == "k3s") crictl = {"k3s", "crictl"};
+    crictl.insert(crictl.end(), {"--runtime-endpoint", socket, "--image-endpoint", socket});
+    auto pulled = pull_by_cri(programs, std::move(crictl), image);
+    if (pulled || pulled.error().code != Errc::not_found) return pulled;
     return pull_by_ctr(programs, ctr(files), files.real(read_k3s_flags(files, kind_).hosts_folder), image);
   }
   Result<Text> without_layerd(const std::string& path, const std::string& text,

@@ -164,6 +164,11 @@ Result<Ok> Session::look() {
   if (!files_.problems().empty()) return {Errc::denied, files_.problems().front()};
   plan->notes.insert(plan->notes.begin(), plan_.notes.begin(), plan_.notes.end());
   plan_ = std::move(*plan);
+  if (!listen_.starts_with("127.") && !listen_.starts_with("[::1]"))
+    plan_.notes.push_back(
+        fmt::format("layerd listens on {}, which is no loopback address: a runtime with HTTP_PROXY set asks "
+                    "its proxy for it unless NO_PROXY names it",
+                    listen_));
   for (const auto& host : input_.partly_closed_hosts)
     if (input_.keep_fallback)
       plan_.notes.push_back(
@@ -197,6 +202,7 @@ Result<Ok> Session::plan_own() {
   own.config = options_.config_path;
   own.registries = own.config.substr(0, own.config.rfind('/') + 1) + "runtimes.yaml";
   own.url = input_.url;
+  own.runtimes_own = plan_.registries_file;
   struct stat info {};
   if (::stat(options_.settings->cache_path.c_str(), &info) == 0)
     own.daemon_owner = std::pair<uid_t, gid_t>(info.st_uid, info.st_gid);

@@ -44,7 +44,8 @@ TEST_CASE("setup containerd: probe, point, pull through layerd, verify, undo to 
                   "\"{0}/etc/containerd/certs.d\"\n",
                   root));
   write_text(hosts + "/registry.test/hosts.toml",
-             fmt::format("# ours: registry.test lives elsewhere\nserver = \"{}\"\n", registry.url()));
+             fmt::format("# ours: registry.test lives elsewhere\nserver = \"{0}\"\n[host.\"{0}\"]\n",
+                         registry.url()));
   const auto pull = [&](const std::string& reference) {
     return containerd.ctr({"images", "pull", "--hosts-dir", hosts, "--snapshotter", "native", reference});
   };

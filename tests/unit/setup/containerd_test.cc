@@ -156,19 +156,42 @@ TEST_CASE("a registry that an alias renames wholly is closed; --no-fallback clos
   CHECK(after(plan, hosts_file("_default")).starts_with("server = \"http://127.0.0.1:5151\""));
 }
 
-TEST_CASE("the old registry.mirrors and files that are no TOML are refused with their place") {
-  TextFiles old(
-      Texts{{"/etc/containerd/config.toml",
-             "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"docker.io\"]\n  "
-             "endpoint = [\"https://m\"]\n"}});
-  const auto refused = plan_containerd(old, {});
-  REQUIRE_FALSE(refused);
-  CHECK(refused.error().message.find("/etc/containerd/config.toml:2: registry.mirrors") == 0);
+TEST_CASE("with the old registry.mirrors layerd goes where the mirrors are") {
+  const std::string
+      path = "/etc/containerd/config.toml",
+      old =
+          "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"docker.io\"]\n"
+          "  endpoint = [\"https://m.corp\"] # ours\n"
+          "[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"m.corp\".tls]\n"
+          "  ca_file = \"/etc/ssl/m.crt\"\n";
+  TextFiles files(Texts{{path, old}});
+  Input input;
+  input.image_hosts = {"ghcr.io"};
+  const Plan plan = good(plan_containerd(files, input));
+  const std::string text = after(plan, path);
+  CHECK(text.find("  endpoint = [\"http://127.0.0.1:5151\", \"https://m.corp\"] # ours\n") !=
+        std::string::npos);
+  for (const char* host : {"ghcr.io", "*"})
+    CHECK(text.find(std::string(".registry.mirrors.\"") + host +
+                    "\"]\n  endpoint = [\"http://127.0.0.1:5151\"]\n") != std::string::npos);
+  CHECK(plan.copied.mirrors.at("docker.io").endpoints == std::vector<std::string>{"https://m.corp"});
+  CHECK(plan.copied.configs.at("m.corp").ca_file == "/etc/ssl/m.crt");
+  CHECK(all_notes(plan).find("todo: registry.mirrors is read when containerd starts") != std::string::npos);
+  files.take(plan);
+  CHECK(good(plan_containerd(files, input)).changes.empty());
+}
+
+TEST_CASE("files that are no TOML, or that containerd would leave out, are refused with their place") {
   TextFiles broken(
       Texts{{"/etc/containerd/config.toml", kV2}, {hosts_file("docker.io"), "server = https://x\n"}});
   const auto wrong = plan_containerd(broken, {});
   REQUIRE_FALSE(wrong);
   CHECK(wrong.error().message.find(hosts_file("docker.io") + ":1:10: ") == 0);
+  TextFiles unknown(Texts{{"/etc/containerd/config.toml", kV2},
+                          {hosts_file("docker.io"), "[host.\"https://x\"]\ncapabilities = [\"pul\"]\n"}});
+  CHECK(plan_containerd(unknown, {})
+            .error()
+            .message.find(hosts_file("docker.io") + ":2: \"pul\" is no capability") == 0);
 }
 
 TEST_CASE("the logins of config.toml are copied and stay") {

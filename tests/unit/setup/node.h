@@ -29,6 +29,7 @@ class TextFiles final : public setup::FileSource {
     const auto found = texts_.find(path);
     return found == texts_.end() ? std::nullopt : std::optional<std::string>(found->second);
   }
+  bool exists(const std::string& path) override { return read(path) || !list(path).empty(); }
   std::vector<std::string> list(const std::string& folder) override {
     std::set<std::string> names;
     for (const auto& [path, text] : texts_)

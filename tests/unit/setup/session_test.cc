@@ -235,6 +235,30 @@ TEST_CASE("a registries_file of the user's own is not touched; the sentence says
   CHECK(node.read(kHub).find("127.0.0.1") == std::string::npos);
 }
 
+TEST_CASE("a registries.yaml that layerd reads itself is not copied") {
+  Node node;
+  const std::string path = node.path("/etc/rancher/k3s/registries.yaml");
+  node.write("/etc/rancher/k3s/registries.yaml",
+             "mirrors:\n  docker.io:\n    endpoint: [\"https://m.corp\"]\n");
+  node.write("/etc/layerd/config.yaml", "registries_file: " + path + "\n");
+  const std::string config = node.read("/etc/layerd/config.yaml");
+  REQUIRE(message_of(node.session(node.options("k3s"))) == "");
+  CHECK(node.read("/etc/layerd/config.yaml") == config);
+  CHECK(node.said.find("layerd reads " + path + " itself") != std::string::npos);
+}
+
+TEST_CASE("a registries.yaml with rewrites must not be read by layerd as well: they would count twice") {
+  Node node;
+  const std::string path = node.path("/etc/rancher/k3s/registries.yaml");
+  node.write(
+      "/etc/rancher/k3s/registries.yaml",
+      "mirrors:\n  docker.io:\n    endpoint: [\"https://m.corp\"]\n    rewrite: {\"^(.*)$\": \"hub/$1\"}\n");
+  node.write("/etc/layerd/config.yaml", "registries_file: " + path + "\n");
+  CHECK(message_of(node.session(node.options("k3s"))).find("config.yaml:1: registries_file is " + path) !=
+        std::string::npos);
+  CHECK(node.read("/etc/rancher/k3s/registries.yaml").find("127.0.0.1") == std::string::npos);
+}
+
 TEST_CASE("what config.yaml says already is not copied a second time") {
   ContainerdNode node;
   node.write("/etc/layerd/config.yaml",
