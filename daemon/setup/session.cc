@@ -115,7 +115,8 @@ Result<Ok> Session::choose_url(const Json& status) {
   std::vector<std::string> addresses;
   const Json* config = json_find(status, "config");
   const std::string file = config ? json_string(*config, "file") : options_.config_path;
-  if (file != options_.config_path)
+  const bool is_relative = !file.empty() && !file.starts_with('/');  // to a folder that only the daemon knows
+  if (file != options_.config_path && !(is_relative && options_.config_path.ends_with("/" + file)))
     return {Errc::config, fmt::format("the daemon runs with {}, not with {}; name its file with --config",
                                       file, options_.config_path)};
   const Json* list = json_find(status, "listen");

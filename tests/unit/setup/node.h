@@ -111,15 +111,22 @@ struct Node : setup::DaemonLink, setup::Programs {
     for (const auto& word : arguments) line += word + " ";
     ran.push_back(line);
     if (line.find("namespaces ls") != std::string::npos) return std::string("k8s.io\n");
+    if (line.starts_with("crictl") && !line.ends_with("json ")) arrive();
+    if (line.starts_with("crictl"))
+      return cri_images.empty() ? Result<std::string>(Errc::not_found, "there is no program crictl")
+                                : cri_images;
     if (line.find("images") != std::string::npos) return images;
     if (line.find("fetch-object") != std::string::npos || line.find("skopeo") != std::string::npos ||
         line.find("docker pull") != std::string::npos) {
-      if (arrives)
-        for (const char* host : {"docker.io", "ghcr.io", "registry.test"})
-          asked[host] = asked.value(host, 0) + 1;
+      arrive();
       return std::string("{}");
     }
     return {Errc::not_found, "there is no program " + arguments[0]};
+  }
+
+  void arrive() {
+    if (!arrives) return;
+    for (const char* host : {"docker.io", "ghcr.io", "registry.test"}) asked[host] = asked.value(host, 0) + 1;
   }
 
   setup::SessionOptions options(const std::string& runtime) const {
@@ -147,6 +154,7 @@ struct Node : setup::DaemonLink, setup::Programs {
 
   TempDir dir{"layerd-setup"};
   std::string images = "docker.io/library/busybox:1\nghcr.io/org/app:2\nsha256:0000\n";
+  std::string cri_images;
   bool down = false, arrives = true, comes_through = true;
   int reloads = 0, refuse_reload = -1;
   Json asked = Json::object();

@@ -5,6 +5,7 @@
 
 #include <csignal>
 
+#include "daemon/setup/own_config.h"
 #include "tests/unit/setup/node.h"
 
 using namespace layerd::test;
@@ -164,6 +165,45 @@ TEST_CASE("--verify tells host by host whether requests arrive") {
   CHECK(node.said.find("ok ghcr.io: 1 requests for ghcr.io/org/app:2 arrived\n") != std::string::npos);
   node.arrives = false;
   CHECK(message_of(node.session(verify)).find("containerd does not ask layerd for docker.io, ghcr.io") == 0);
+}
+
+TEST_CASE("where there is crictl the test pull goes its way, by digest") {
+  ContainerdNode node;
+  node.cri_images =
+      "{\"images\": [{\"repoTags\": [\"docker.io/library/busybox:1\"], \"repoDigests\": "
+      "[\"docker.io/library/busybox@sha256:00\"]}]}";
+  REQUIRE(message_of(node.session(node.options("containerd"))) == "");
+  CHECK(node.ran.back().find("pull docker.io/library/busybox@sha256:00 ") != std::string::npos);
+  CHECK(node.ran.back().starts_with("crictl --runtime-endpoint unix://" +
+                                    node.path("/run/containerd/containerd.sock")));
+}
+
+TEST_CASE("certificates that layerd's user cannot read are copied for it, with its owner alone") {
+  Copied copied;
+  copied.configs["reg.corp:5000"].ca_file = "/etc/ssl/public.crt";
+  copied.configs["reg.corp:5000"].cert_file = "/root/me.crt";
+  copied.configs["reg.corp:5000"].key_file = "/root/me.key";
+  copied.configs["gone.corp"].ca_file = "/etc/ssl/gone.crt";
+  std::vector<FileChange> changes;
+  std::vector<std::string> notes;
+  adopt_files(
+      copied, "/etc/layerd/from-k3s", [](const std::string& path) { return path.starts_with("/etc"); },
+      [](const std::string& path) {
+        const bool there = path.starts_with("/root/") || path == "/etc/ssl/public.crt";
+        return there ? std::optional<std::string>("PEM of " + path) : std::nullopt;
+      },
+      std::pair<uid_t, gid_t>(77, 78), changes, notes);
+  const auto& host = copied.configs["reg.corp:5000"];
+  CHECK(host.ca_file == "/etc/ssl/public.crt");
+  CHECK(host.cert_file == "/etc/layerd/from-k3s/reg.corp_5000-me.crt");
+  CHECK(host.key_file == "/etc/layerd/from-k3s/reg.corp_5000-me.key");
+  REQUIRE(changes.size() == 2);
+  CHECK(*changes[1].after == "PEM of /root/me.key");
+  CHECK(changes[1].mode == 0600);
+  CHECK(changes[1].owner->first == 77);
+  CHECK(copied.configs["gone.corp"].ca_file.empty());
+  CHECK(notes.back().find("gone.crt, which cannot be read") == std::string::npos);
+  CHECK(notes.front().find("gone.corp names /etc/ssl/gone.crt, which cannot be read") == 0);
 }
 
 TEST_CASE("killed at any moment, the next setup puts things back and does its work") {
