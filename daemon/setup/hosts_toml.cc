@@ -179,6 +179,8 @@ Result<std::string> with_layerd(const std::string& file, const std::optional<std
             fmt::format("{}:{}: host is written in braces; write it as tables: [host.\"https://…\"]", file,
                         hosts->line)};
   std::string out = *text;
+  if (const TomlValue* server = root->find("server"); server && server->kind != TomlValue::Kind::text)
+    return {Errc::config, fmt::format("{}:{}: server must be a text: \"https://…\"", file, server->line)};
   const bool known = hosts && std::any_of(hosts->entries.begin(), hosts->entries.end(),
                                           [&](const auto& entry) { return is_layerd(entry.key, wish.url); });
   if (!known) {
@@ -187,7 +189,20 @@ Result<std::string> with_layerd(const std::string& file, const std::optional<std
     if (place > 0 && out[place - 1] != '\n') block.insert(0, "\n");
     out.insert(place, block);
   }
-  return with_server(file, std::move(out), *root, wish);
+  auto edited = with_server(file, std::move(out), *root, wish);
+  if (!edited) return edited;
+  // Read back: an edit that did something else is none.
+  auto check = read_hosts(file, *edited);
+  const bool good = check &&
+                    std::any_of(check->hosts.begin(), check->hosts.end(),
+                                [&](const HostsEntry& entry) { return is_layerd(entry.url, wish.url); }) &&
+                    (!wish.close || is_layerd(check->server.url, wish.url));
+  if (good) return edited;
+  return {Errc::config,
+          fmt::format(
+              "{}: setup cannot add to this file by itself; write [host.{}] in front of the other hosts and "
+              "run setup again",
+              file, toml_quoted(wish.url))};
 }
 
 Result<std::optional<std::string>> without_layerd(const std::string& file, const std::string& text,

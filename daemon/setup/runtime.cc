@@ -83,6 +83,11 @@ Result<Ok> pull_by_cri(Programs& programs, std::vector<std::string> crictl, cons
   return pulled ? Result<Ok>(Ok{}) : std::move(pulled).error();
 }
 
+// ctr would wait ten seconds for it.
+Error does_not_run(const std::string& name, const std::string& socket) {
+  return {Errc::not_found, fmt::format("{} does not run, {} is not there", name, socket)};
+}
+
 class Containerd final : public Runtime {
  public:
   std::string name() const override { return "containerd"; }
@@ -94,6 +99,8 @@ class Containerd final : public Runtime {
     return plan_containerd(files, input);
   }
   Images images(FileSource& files, Programs& programs) const override {
+    if (const std::string socket = ctr(files)[2]; !files.exists(socket))
+      return does_not_run("containerd", socket);
     return images_of_ctr(programs, ctr(files));
   }
   Result<Ok> test_pull(FileSource& files, Programs& programs, const std::string& image) const override {
@@ -144,6 +151,8 @@ class K3s final : public Runtime {
     return plan_k3s(files, input, kind_);
   }
   Images images(FileSource& files, Programs& programs) const override {
+    if (const std::string socket = ctr(files).back(); !files.exists(socket))
+      return does_not_run(kind_.name, socket);
     return images_of_ctr(programs, ctr(files));
   }
   Result<Ok> test_pull(FileSource& files, Programs& programs, const std::string& image) const override {

@@ -37,7 +37,7 @@ class TomlParser {
 
   TomlValue parse() {
     root_.line = 1;
-    if (text_.starts_with("\xef\xbb\xbf")) pos_ = 3;
+    if (text_.starts_with("\xef\xbb\xbf")) wrong("the file begins with a byte order mark; take it away");
     for (skip_lines(); !at_end(); skip_lines()) {
       if (peek() == '[')
         header();

@@ -75,7 +75,10 @@ T good(Result<T> result) {
 
 // A folder that stands for the node's /, with a configuration of layerd in it.
 struct Node : setup::DaemonLink, setup::Programs {
-  Node() { write("/etc/layerd/config.yaml", "# ours\nlisten: 127.0.0.1:5151\n"); }
+  Node() {
+    write("/etc/layerd/config.yaml", "# ours\nlisten: 127.0.0.1:5151\n");
+    write("/run/containerd/containerd.sock", "");
+  }
 
   std::string path(const std::string& usual) const { return dir.path() + usual; }
   void write(const std::string& usual, const std::string& text) { write_text(path(usual), text); }
