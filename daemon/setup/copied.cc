@@ -131,7 +131,7 @@ void merge_map(Map& all, const Map& more, const char* section, const std::string
                std::vector<std::string>& notes) {
   for (const auto& [key, value] : more) {
     const auto [found, is_new] = all.emplace(key, value);
-    if (!is_new && !(found->second == value))
+    if (!is_new && !(found->second == value) && !(value == typename Map::mapped_type{}))
       notes.push_back(
           fmt::format("{}.\"{}\" differs from what {} has and is kept as it is here; layerd asks "
                       "by the one that is kept",
@@ -165,8 +165,7 @@ Copied read_copied(const std::string& file, const YamlNode& root, std::vector<st
       } else if (section[0] == 'm') {
         copied.mirrors.emplace(name, read_mirror(file, value, notes));
       } else if (section[0] == 'c') {
-        if (auto host = read_host(file, value, notes); !host.empty())
-          copied.configs.emplace(name, std::move(host));
+        copied.configs.emplace(name, read_host(file, value, notes));
       } else if (value.is_map()) {
         CopiedHost host;
         read_auth(file, value, host, notes);
@@ -187,12 +186,17 @@ std::string copied_text(const Copied& copied, const std::string& head) {
     out += fmt::format("  {}:{}\n{}", yaml_quoted(key), body.empty() ? " {}" : "", body);
   }
   if (!copied.configs.empty()) out += "configs:\n";
-  for (const auto& [key, host] : copied.configs)
-    out += fmt::format("  {}:\n{}", yaml_quoted(key), host_text(host));
+  for (const auto& [key, host] : copied.configs) {
+    const std::string body = host_text(host);
+    out += fmt::format("  {}:{}\n{}", yaml_quoted(key), body.empty() ? " {}" : "", body);
+  }
   return out;
 }
 
 void merge_copied(Copied& all, const Copied& more, const std::string& of, std::vector<std::string>& notes) {
+  for (const auto& [key, host] : more.configs)
+    if (const auto found = all.configs.find(key); found != all.configs.end() && found->second.empty())
+      found->second = host;  // only named so far
   merge_map(all.mirrors, more.mirrors, "mirrors", of, notes);
   merge_map(all.configs, more.configs, "configs", of, notes);
 }

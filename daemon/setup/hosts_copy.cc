@@ -65,6 +65,7 @@ void copy_one(const HostsEntry& entry, const std::string& path, const std::strin
   copy_headers(entry, path, host, notes, secrets);
   if (host.empty() || key.empty()) return;
   const auto [found, is_new] = copied.configs.emplace(key, host);
+  if (found->second.empty()) found->second = host;  // only named so far
   if (!is_new && !(found->second == host))
     notes.push_back(
         fmt::format("{}: {} has other settings in another file; those count in layerd", path, key));

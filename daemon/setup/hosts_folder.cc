@@ -5,13 +5,24 @@
 #include <set>
 
 #include "daemon/setup/containerd.h"
-#include "proxy/registry/text.h"
+#include "proxy/registry/mirror_endpoint.h"
+#include "proxy/registry/reference.h"
 
 namespace layerd::daemon::setup {
 namespace {
 
 bool is_in(const std::vector<std::string>& list, const std::string& word) {
   return std::find(list.begin(), list.end(), word) != list.end();
+}
+
+// A registry that somebody wrote a file for is meant to be asked, wherever it stands: layerd dials private
+// addresses only for names that its configuration has (design.md §3.6).
+void copy_name(const std::string& registry, const std::string& text, Copied& copied) {
+  const auto name = registry::parse_registry_name(registry);
+  if (!name || name->text == registry::kDockerHub || text.starts_with(kWritten) ||
+      copied.mirrors.contains(registry))
+    return;
+  copied.configs.emplace(registry::default_endpoint_of(*name).authority(), CopiedHost{});
 }
 
 // containerd looks for host_port_, then host:port; the first that is there counts.
@@ -45,9 +56,11 @@ Result<Ok> plan_registry(FileSource& files, const Input& input, const HostsFolde
   if (change.before) {
     auto old = read_hosts(change.path, *change.before);
     if (!old) return std::move(old).error();
-    if (folder.copies)
+    if (folder.copies) {
       copy_hosts(*old, change.path, files.real(place), registry, input.url, plan.copied, plan.notes,
                  plan.secrets);
+      copy_name(registry, *change.before, plan.copied);
+    }
   } else if (folder.copies) {
     copy_certificates(names, files.real(place), registry, plan);
   }

@@ -227,8 +227,7 @@ Result<std::optional<std::string>> without_layerd(const std::string& file, const
                                  [&](const HostsEntry& entry) { return is_layerd(entry.url, url); }) ||
                      is_layerd(left->server.url, url);
   if (!still) return std::optional<std::string>(std::move(out));
-  if (text.starts_with("# Written by `layerd setup ") && left->hosts.size() == 1)
-    return std::optional<std::string>();
+  if (text.starts_with(kWritten) && left->hosts.size() == 1) return std::optional<std::string>();
   return {Errc::config,
           fmt::format("{} was changed since `layerd setup` wrote it; take {} out of it by hand", file, url)};
 }

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -11,6 +12,8 @@
 #include "runtime/result.h"
 
 namespace layerd::daemon::setup {
+
+inline constexpr std::string_view kWritten = "# Written by `layerd setup ";  // how a file of ours begins
 
 // What one host is asked with; relative files as written.
 struct HostsEntry {

@@ -8,6 +8,7 @@
 #include "daemon/setup/diff.h"
 #include "daemon/setup/own_config.h"
 #include "daemon/setup/session.h"
+#include "daemon/setup/yaml_edit.h"
 #include "proxy/registry/reference.h"
 
 namespace layerd::daemon::setup {
@@ -105,11 +106,14 @@ Result<Ok> Session::verify() {
     if (!after) return std::move(after).error();
     const bool arrives = *after > *before;
     if (!arrives) silent.push_back(host);
-    say_(fmt::format(
-        "{} {}: {}{}", arrives ? "ok" : "NO", host,
-        arrives ? fmt::format("{} requests for {} arrived", *after - *before, image)
-                : fmt::format("{} was asked for elsewhere, nothing arrived", image),
-        pulled ? "" : "; the pull itself failed: " + masked(pulled.error().message, plan_.secrets)));
+    std::string line = fmt::format("{} {}: ", arrives ? "ok" : "NO", host);
+    line += arrives ? fmt::format("{} requests for {} arrived", *after - *before, image)
+                    : fmt::format("{} was asked for elsewhere, nothing arrived", image);
+    if (!pulled) line += "; the pull itself failed: " + masked(pulled.error().message, plan_.secrets);
+    // What arrives and is refused is pulled past layerd.
+    if (auto through = pull_(listen_, image); arrives && !through)
+      line += "; but it does not come through layerd: " + masked(through.error().message, plan_.secrets);
+    say_(line);
   }
   if (silent.empty()) return Ok{};
   std::string list;
@@ -152,9 +156,16 @@ Result<Ok> Session::undo() {
   auto changes = undo_changes();
   if (!changes) return std::move(changes).error();
   std::reverse(changes->begin(), changes->end());  // the runtime's files first
+  std::vector<std::pair<std::string, Copied>> all;
+  std::vector<std::string> ignored, secrets;
+  if (auto root = read_yaml("record", applier_.record().copied))
+    plan_.copied = read_copied("record", *root, ignored);
+  copied_of_others(&all);  // with this one
+  for (const auto& [name, copied] : all)
+    for (auto& secret : secrets_of(copied)) secrets.push_back(std::move(secret));
   for (const auto& change : *changes) {
     say_(fmt::format("{} {}: {}", options_.dry_run ? "would restore" : "restores", change.path, change.what));
-    if (options_.dry_run) say_(unified_diff(change, secrets_of(copied_of_others(nullptr))));
+    if (options_.dry_run) say_(unified_diff(change, secrets));
   }
   if (options_.dry_run) return Ok{};
   if (auto begun = applier_.begin(*changes); !begun) return begun;

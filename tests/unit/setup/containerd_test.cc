@@ -1,6 +1,7 @@
 // The planner of `layerd setup containerd`, with texts alone.
 #include "daemon/setup/containerd.h"
 
+#include "daemon/setup/yaml_edit.h"
 #include "tests/unit/setup/node.h"
 
 using namespace layerd::test;
@@ -122,6 +123,26 @@ TEST_CASE("a server that is not the registry's own is the last endpoint, and not
   CHECK(mirror.endpoints == std::vector<std::string>{"https://nexus.corp:5000"});
   CHECK_FALSE(mirror.default_endpoint);
   CHECK(plan.copied.configs.at("nexus.corp:5000").skip_verify);
+}
+
+TEST_CASE("a registry with a file of its own is named in layerd's configuration, so that it may be private") {
+  TextFiles files(
+      Texts{{"/etc/containerd/config.toml", kV2},
+            {hosts_file("harbor.corp"), "server = \"https://harbor.corp\"\n[host.\"https://harbor.corp\"]\n"},
+            {hosts_file("plain.corp_30002_"), "server = \"https://plain.corp:30002\"\n"},
+            {hosts_file("zoo.corp"), "[host.\"https://plain.corp:30002\"]\nca = \"/x.crt\"\n"}});
+  Input input;
+  input.image_hosts = {"ghcr.io"};
+  Plan plan = good(plan_containerd(files, input));
+  CHECK(plan.copied.configs.at("plain.corp:30002").ca_file == "/x.crt");
+  CHECK((plan.copied.configs.contains("harbor.corp") || plan.copied.mirrors.contains("harbor.corp")));
+  CHECK_FALSE(plan.copied.configs.contains("ghcr.io"));
+  const Copied first = plan.copied;
+  files.take(plan);
+  plan = good(plan_containerd(files, input));
+  CHECK(plan.copied == first);  // what setup wrote itself names nobody
+  std::vector<std::string> notes;
+  CHECK(read_copied("x", good(read_yaml("x", copied_text(first, "head"))), notes) == first);
 }
 
 TEST_CASE("certificates that lie in a folder without hosts.toml are named in the new one and copied") {

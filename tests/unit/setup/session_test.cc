@@ -80,7 +80,14 @@ TEST_CASE("--undo gives every file back byte by byte, and takes away what was ne
   REQUIRE(node.session(node.options("containerd")));
   CHECK(node.everything() != before);
   auto undo = node.options("containerd");
-  undo.undo = true;
+  undo.undo = undo.dry_run = true;
+  const auto set_up = node.everything();
+  CHECK(message_of(node.session(undo)) == "");
+  CHECK(node.everything() == set_up);
+  CHECK(node.said.find("-[host.\"http://127.0.0.1:5151\"]\n") != std::string::npos);
+  CHECK(node.said.find("s3cret-word") == std::string::npos);
+  CHECK(node.said.find("dTpzM2NyZXQtd29yZA") == std::string::npos);
+  undo.dry_run = false;
   CHECK(message_of(node.session(undo)) == "");
   CHECK(node.everything() == before);
   CHECK(node.reloads == 2);
@@ -163,6 +170,12 @@ TEST_CASE("--verify tells host by host whether requests arrive") {
   CHECK(node.said.find("ok docker.io: 1 requests for docker.io/library/busybox:1 arrived\n") !=
         std::string::npos);
   CHECK(node.said.find("ok ghcr.io: 1 requests for ghcr.io/org/app:2 arrived\n") != std::string::npos);
+  node.comes_through = false;
+  CHECK(message_of(node.session(verify)) == "");
+  CHECK(
+      node.said.find(
+          "arrived; but it does not come through layerd: ghcr.io/org/app:2: layerd answers 502: no route") !=
+      std::string::npos);
   node.arrives = false;
   CHECK(message_of(node.session(verify)).find("containerd does not ask layerd for docker.io, ghcr.io") == 0);
 }
