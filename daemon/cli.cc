@@ -99,7 +99,8 @@ void add_setup_command(CLI::App& app, Choice& choice) {
       ->excludes(undo);
   setup->add_flag("--no-fallback", options.no_fallback, "nobody but layerd is asked, even when it refuses")
       ->excludes(undo);
-  setup->add_option("--image", options.images, "an image to try with, instead of those the node has");
+  setup->add_option("--image", options.images, "an image to try with, instead of those the node has")
+      ->allow_extra_args(false);  // one word each, so that the runtime may stand behind it
   setup->add_option("--root", options.root, "the folder that stands for / of the node");
   setup->callback(
       [&] { choice.run = [&] { return setup_command(choice.config, choice.config_given, choice.setup); }; });

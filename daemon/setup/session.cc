@@ -88,6 +88,7 @@ Result<Ok> Session::run() {
   if (options_.undo) return undo();
   if (!options_.dry_run)
     if (auto recovered = recover(); !recovered) return recovered;
+  if (options_.dry_run) say_what_was_broken_off();
   if (auto looked = look(); !looked) return looked;
   if (options_.verify) return verify();
   if (auto planned = plan_own(); !planned) return planned;
@@ -128,6 +129,16 @@ Result<Ok> Session::choose_url(const Json& status) {
   if (listen_.empty()) return {Errc::config, "layerd listens on no address that a runtime could ask"};
   input_.url = "http://" + listen_;
   return Ok{};
+}
+
+void Session::say_what_was_broken_off() const {
+  const auto record = load_record(record_folder(options_.runtime));
+  if (record && !record->run.empty())
+    say_(
+        fmt::format("note: an earlier setup was broken off in the middle; without --dry-run its {} files are "
+                    "put back first, "
+                    "and what is shown here is made of them as they are now",
+                    record->run.size()));
 }
 
 // A run that was killed in the middle is put back before anything else.

@@ -51,6 +51,7 @@ class Session {
   Result<Ok> choose_url(const Json& status);
   Result<Ok> look();
   Result<Ok> plan_own();
+  void say_what_was_broken_off() const;
   Result<Ok> recover();
   Result<Ok> set_up();
   Result<Ok> point();

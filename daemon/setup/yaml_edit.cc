@@ -36,19 +36,26 @@ std::string meaning(const YamlNode& node) {
   return "{" + out + "}";
 }
 
+// Words of k3s's schema stand without quotes, names of registries with them.
+std::string key_text(const std::string& key) {
+  const bool plain =
+      !key.empty() && std::all_of(key.begin(), key.end(), [](char c) { return c >= 'a' && c <= 'z'; });
+  return plain ? key : yaml_quoted(key);
+}
+
 // The rest of a path as YAML: block lines at `indent`, or in braces for a place that is so.
 std::string block_of(const std::vector<std::string>& keys, std::size_t from, const std::string& item,
                      std::size_t indent) {
   std::string out;
   for (std::size_t i = from; i < keys.size(); ++i, indent += 2)
-    out += std::string(indent, ' ') + yaml_quoted(keys[i]) + ":\n";
+    out += std::string(indent, ' ') + key_text(keys[i]) + ":\n";
   return out + std::string(indent, ' ') + "- " + yaml_quoted(item) + "\n";
 }
 
 std::string flow_of(const std::vector<std::string>& keys, std::size_t from, const std::string& item) {
   if (from == keys.size()) return "[" + yaml_quoted(item) + "]";
   const std::string below = flow_of(keys, from + 1, item);
-  return fmt::format("{}: {}", yaml_quoted(keys[from]), from + 1 == keys.size() ? below : "{" + below + "}");
+  return fmt::format("{}: {}", key_text(keys[from]), from + 1 == keys.size() ? below : "{" + below + "}");
 }
 
 // What of a path is there.
