@@ -64,6 +64,8 @@ class Session {
   void say_notes() const;
   void say_diffs() const;
   Result<std::vector<FileChange>> undo_changes() const;
+  Result<std::vector<FileChange>> without_line(std::vector<FileChange> changes,
+                                               const std::string& registries) const;
   Copied copied_of_others(std::vector<std::pair<std::string, Copied>>* all) const;
   std::string record_folder(const std::string& runtime) const;
   std::vector<std::string> candidates() const;

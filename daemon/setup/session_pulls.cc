@@ -22,6 +22,16 @@ std::string registry_of(const std::string& image) {
   return name ? name->registry : std::string();
 }
 
+// Without the line that is exactly this.
+std::string without_top_line(const std::string& text, const std::string& line) {
+  for (auto at = text.find(line); at != std::string::npos; at = text.find(line, at + 1)) {
+    const std::size_t end = at + line.size();
+    const bool is_line = (at == 0 || text[at - 1] == '\n') && (end == text.size() || text[end] == '\n');
+    if (is_line) return text.substr(0, at) + text.substr(std::min(text.size(), end + 1));
+  }
+  return text;
+}
+
 }  // namespace
 
 // One image of each registry first, since that is what differs most.
@@ -123,23 +133,66 @@ Result<Ok> Session::verify() {
                       runtime_->name(), list, options_.runtime)};
 }
 
-// What other runtimes brought stays: the file is theirs as well.
+// What other runtimes brought stays: the file is theirs as well. Without any, the line that names the
+// file goes with it, whoever changed config.yaml since.
 Result<std::vector<FileChange>> Session::undo_changes() const {
   const std::string registries =
       options_.config_path.substr(0, options_.config_path.rfind('/') + 1) + "runtimes.yaml";
   const Copied others = copied_of_others(nullptr);
-  const std::string url = input_.url;
   auto changes = applier_.undo_changes([&](const std::string& path, const std::string& text) {
-    if (path == registries)
-      return Result<std::optional<std::string>>(std::optional<std::string>(registries_text_of({})));
-    if (path == options_.config_path)
+    if (path == registries || path == options_.config_path)
       return Result<std::optional<std::string>>(std::optional<std::string>(text));
-    return runtime_->without_layerd(path, text, url);
+    return runtime_->without_layerd(path, text, input_.url);
   });
-  if (!changes || others.empty()) return changes;
-  std::erase_if(*changes, [&](const FileChange& change) { return change.path == options_.config_path; });
-  for (auto& change : *changes)
-    if (change.path == registries) change.after = registries_text_of(others);
+  if (!changes) return changes;
+  const auto find = [&](const std::string& path) {
+    return std::find_if(changes->begin(), changes->end(),
+                        [&](const FileChange& change) { return change.path == path; });
+  };
+  if (others.empty()) return without_line(std::move(*changes), registries);
+  if (const auto config = find(options_.config_path); config != changes->end()) changes->erase(config);
+  auto now = read_if_there(registries);
+  if (!now) return std::move(now).error();
+  if (const auto change = find(registries); change != changes->end()) changes->erase(change);
+  FileChange rest;
+  rest.path = registries;
+  rest.before = std::move(*now);
+  rest.after = registries_text_of(others);
+  rest.what = "what other runtimes brought stays";
+  if (rest.before && rest.before != rest.after) changes->push_back(std::move(rest));
+  return changes;
+}
+
+Result<std::vector<FileChange>> Session::without_line(std::vector<FileChange> changes,
+                                                      const std::string& registries) const {
+  // The change of `path`, made where there is none; null: there is no such file.
+  const auto change_of = [&](const std::string& path) -> Result<FileChange*> {
+    for (auto& change : changes)
+      if (change.path == path) return &change;
+    auto now = read_if_there(path);
+    if (!now) return std::move(now).error();
+    if (!*now) return nullptr;
+    FileChange made;
+    made.path = path;
+    made.before = made.after = std::move(*now);
+    made.what = "what setup wrote goes";
+    return &changes.emplace_back(std::move(made));
+  };
+  auto config = change_of(options_.config_path);
+  if (!config) return std::move(config).error();
+  bool is_named = false;  // in words of somebody's own; then the file stays and says nothing
+  if (FileChange* change = *config; change && change->after) {
+    change->after = without_top_line(*change->after, "registries_file: " + yaml_quoted(registries));
+    is_named = change->after->find(registries) != std::string::npos;
+  }
+  auto file = change_of(registries);
+  if (!file) return std::move(file).error();
+  if (FileChange* change = *file) {
+    if (!is_named) change->after.reset();
+    if (is_named && !change->after) change->after = registries_text_of({});
+    if (is_named && change->after == change->before) change->after = registries_text_of({});
+  }
+  std::erase_if(changes, [](const FileChange& change) { return change.before == change.after; });
   return changes;
 }
 

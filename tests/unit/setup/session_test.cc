@@ -106,6 +106,25 @@ TEST_CASE("--undo takes only its own lines out of a file that somebody changed s
   CHECK(node.read(kHub).find("second.corp") != std::string::npos);
 }
 
+TEST_CASE("--undo takes its line out of a config.yaml that somebody changed since, and the file it names") {
+  ContainerdNode node;
+  REQUIRE(node.session(node.options("containerd")));
+  node.write("/etc/layerd/config.yaml", node.read("/etc/layerd/config.yaml") + "log: {level: warn}\n");
+  auto undo = node.options("containerd");
+  undo.undo = true;
+  CHECK(message_of(node.session(undo)) == "");
+  CHECK(node.read("/etc/layerd/config.yaml") == "# ours\nlisten: 127.0.0.1:5151\nlog: {level: warn}\n");
+  CHECK_FALSE(std::filesystem::exists(node.path("/etc/layerd/runtimes.yaml")));
+  SECTION("and where the line is written anew by hand, the file stays and says nothing") {
+    REQUIRE(message_of(node.session(node.options("containerd"))) == "");
+    node.write("/etc/layerd/config.yaml",
+               "registries_file: " + node.path("/etc/layerd/runtimes.yaml") + " # mine\n");
+    CHECK(message_of(node.session(undo)) == "");
+    CHECK(layerd::daemon::load_config(node.path("/etc/layerd/config.yaml")).ok());
+    CHECK(node.read("/etc/layerd/runtimes.yaml").find("harbor") == std::string::npos);
+  }
+}
+
 TEST_CASE("--dry-run shows a diff with secrets masked and changes nothing") {
   ContainerdNode node;
   const auto before = node.everything();
@@ -274,8 +293,9 @@ TEST_CASE("two runtimes share the file of copies; the undo of one leaves what th
   CHECK(layerd::daemon::load_config(node.path("/etc/layerd/config.yaml")).ok());
   undo.runtime = "k3s";
   REQUIRE(message_of(node.session(undo)) == "");
-  CHECK(node.read("/etc/layerd/runtimes.yaml").find("reg.corp") == std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(node.path("/etc/layerd/runtimes.yaml")));
   CHECK(layerd::daemon::load_config(node.path("/etc/layerd/config.yaml")).ok());
+  CHECK(node.everything() == before);
 }
 
 TEST_CASE("a registries_file of the user's own is not touched; the sentence says what to do") {
