@@ -125,6 +125,7 @@ TEST_CASE("--undo takes its line out of a config.yaml that somebody changed sinc
   }
 }
 
+// rules: setup-diff-without-secrets
 TEST_CASE("--dry-run shows a diff with secrets masked and changes nothing") {
   ContainerdNode node;
   const auto before = node.everything();
@@ -152,6 +153,7 @@ TEST_CASE("without a daemon nothing is set up") {
   CHECK(node.everything() == before);
 }
 
+// rules: setup-probe-first
 TEST_CASE("no pull through layerd, no change: all that was written for it is put back") {
   ContainerdNode node;
   const auto before = node.everything();
@@ -165,6 +167,7 @@ TEST_CASE("no pull through layerd, no change: all that was written for it is put
   CHECK(node.reloads == 2);  // once to try, once to go back
 }
 
+// rules: setup-sees-it-arrive
 TEST_CASE("what fails after the runtime was pointed at layerd is rolled back") {
   ContainerdNode node;
   const auto before = node.everything();
@@ -238,6 +241,7 @@ TEST_CASE("certificates that layerd's user cannot read are copied for it, with i
   CHECK(notes.front().find("gone.corp names /etc/ssl/gone.crt, which cannot be read") == 0);
 }
 
+// rules: setup-puts-back-what-was-broken-off
 TEST_CASE("killed at any moment, the next setup puts things back and does its work") {
   ContainerdNode node;
   const auto before = node.everything();
