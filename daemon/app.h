@@ -61,6 +61,8 @@ class App {
   // New settings for the next requests; running pulls keep theirs. Answers the keys whose change
   // takes effect at the next start only. Does nothing once drain() was called.
   std::vector<std::string> apply(SettingsPtr settings, ConfigState state);
+  // What POST /v1/reload of the admin socket does. Set once.
+  void set_reload(Callback<Json()> reload) { admin_->set_reload(std::move(reload)); }
   // A file that was refused: the running configuration stays.
   void refuse(std::vector<std::string> errors);
   const ConfigState& config_state() const { return config_state_; }

@@ -79,6 +79,7 @@ std::unique_ptr<http::Handler> Mirror::serve(http::Exchange& exchange) {
     case RouteKind::blob:
     case RouteKind::referrers:
     case RouteKind::tags:
+      count_registry(asked->route.ns);
       return serve_object(exchange, asked);
     case RouteKind::write:
       respond_status(exchange, 405, "UNSUPPORTED",
@@ -96,6 +97,14 @@ std::unique_ptr<http::Handler> Mirror::serve(http::Exchange& exchange) {
       serve_page(exchange, asked->route);
       return nullptr;
   }
+}
+
+void Mirror::count_registry(const std::string& ns) {
+  constexpr std::size_t kMostRegistries = 256;  // clients choose the names
+  if (const auto found = asked_registries_.find(ns); found != asked_registries_.end())
+    ++found->second;
+  else if (asked_registries_.size() < kMostRegistries)
+    asked_registries_.emplace(ns, 1);
 }
 
 // Who may not ask at all.
