@@ -11,6 +11,7 @@
 #include "daemon/cache_commands.h"
 #include "daemon/check_command.h"
 #include "daemon/config_command.h"
+#include "daemon/opener_command.h"
 #include "daemon/serve.h"
 #include "daemon/status_command.h"
 #include "daemon/version.h"
@@ -108,6 +109,8 @@ void add_commands(CLI::App& app, Choice& choice) {
   app.add_subcommand("serve", "the daemon")->callback([&] {
     choice.run = [&] { return serve_command(choice.config, choice.config_given); };
   });
+  app.add_subcommand("root-helper", "opens for the daemon what only root may read; started by systemd")
+      ->callback([&] { choice.run = [&] { return opener_command(choice.config, choice.config_given); }; });
   auto* config = app.add_subcommand("config", "the effective configuration with secrets masked");
   config->add_flag("--check", choice.check, "only say whether it is valid");
   config->add_flag("--markdown", choice.markdown,

@@ -39,6 +39,22 @@ bool has_unrooted_issuer(X509* certificate) {
   return false;
 }
 
+// An authority was made anew under its old name, and the file here is of the old one.
+Error other_key(const TlsPeerName& peer, const CertificateFacts& facts) {
+  return tls_error(
+      peer, "tls_unknown_ca",
+      fmt::format("certificate \"{}\" is signed by another \"{}\" than the one trusted here (same "
+                  "name, other key); put the authority's present certificate into tls.ca_file ({})",
+                  facts.subject, facts.issuer, details(facts)));
+}
+
+bool is_name_trusted(X509_STORE_CTX* store, const X509* certificate) {
+  STACK_OF(X509)* named = X509_STORE_CTX_get1_certs(store, X509_get_issuer_name(certificate));
+  const bool is_trusted = named && sk_X509_num(named) > 0;
+  sk_X509_pop_free(named, X509_free);
+  return is_trusted;
+}
+
 // The issuer of `certificate` is not known. A leaf that came alone and was not issued by a root was meant
 // to come with an intermediate.
 Error unknown_issuer(X509_STORE_CTX* store, const TlsPeerName& peer, X509* certificate) {
@@ -51,6 +67,7 @@ Error unknown_issuer(X509_STORE_CTX* store, const TlsPeerName& peer, X509* certi
                                  "(certificate {})",
                                  facts.issuer, details(facts)));
   }
+  if (is_name_trusted(store, certificate)) return other_key(peer, facts);
   const std::string hint = is_alone ? " (if that is an intermediate, the server must send it as well)" : "";
   return tls_error(peer, "tls_unknown_ca",
                    fmt::format("certificate \"{}\" is signed by \"{}\", which is not trusted here; set "
@@ -132,6 +149,8 @@ Error certificate_error(X509_STORE_CTX* store, const TlsPeerName& peer, WallTime
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
       return unknown_issuer(store, peer, certificate);
+    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+      return other_key(peer, facts);
     case X509_V_ERR_CERT_HAS_EXPIRED:
     case X509_V_ERR_CERT_NOT_YET_VALID:
       return wrong_dates(store, peer, facts, code == X509_V_ERR_CERT_NOT_YET_VALID, now);

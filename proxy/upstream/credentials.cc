@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "runtime/digest.h"
-#include "runtime/file.h"
+#include "runtime/guarded_file.h"
 
 namespace layerd::upstream {
 namespace {
@@ -43,12 +43,14 @@ NodeCredentialsPtr make_credentials(registry::Credentials value) {
 Result<CredentialSource::PasswordFile> CredentialSource::read(const std::string& path,
                                                               const PasswordFile& known) {
   struct stat status {};
-  if (::stat(path.c_str(), &status) != 0)
-    return unusable(fmt::format("cannot read the password file {}: {}", path, std::strerror(errno)), errno);
+  // In a folder that only root may enter it has no stamp, and is read each time.
+  const int failed = ::stat(path.c_str(), &status) == 0 ? 0 : errno;
+  if (failed != 0 && failed != EACCES)
+    return unusable(fmt::format("cannot read the password file {}: {}", path, std::strerror(failed)), failed);
   const Stamp stamp{status.st_mtim.tv_sec, status.st_mtim.tv_nsec, static_cast<std::uint64_t>(status.st_size),
                     status.st_ino, status.st_dev};
-  if (stamp == known.stamp) return known;
-  auto text = read_file(path, kMostPasswordBytes);
+  if (stamp == known.stamp && failed == 0) return known;
+  auto text = read_guarded(path, kMostPasswordBytes);
   if (!text)
     return unusable(fmt::format("cannot read the password file: {}", text.error().message),
                     text.error().sys_errno);
