@@ -318,10 +318,11 @@ void Access::fail(const MirrorSettings& settings, http::Exchange& exchange, cons
   }
   if (!is_refusal(why) || !is_runtime(settings.access, exchange).value_or(false))
     return respond_error(exchange, &asked, why);
-  if (classes_.of(settings.access, asked.key).repository_class != RepositoryClass::unknown) {
-    if (why.code == Errc::denied) doubt(settings, asked);
-    return respond_error(exchange, &asked, why);
-  }
+  const auto known = classes_.of(settings.access, asked.key).repository_class;
+  if (known != RepositoryClass::unknown && why.code == Errc::denied) doubt(settings, asked);
+  // What the node has lost a client may still have.
+  const bool is_nodes = known == RepositoryClass::node && why.code == Errc::denied;
+  if (known != RepositoryClass::unknown && !is_nodes) return respond_error(exchange, &asked, why);
   classes_.refused(asked.key, why);
   const auto given = handles_.read(exchange.request().headers, asked.key, parts_.loop.wall_now());
   const bool may_say_more = given.presented == Presented::nothing || given.presented == Presented::unknown;
