@@ -7,6 +7,7 @@
 
 #include "daemon/settings_table.h"
 #include "daemon/version.h"
+#include "daemon/way_out.h"
 #include "proxy/net/address.h"
 
 namespace layerd::daemon {
@@ -123,11 +124,13 @@ void App::build_upstream() {
   http::ClientLimits limits;
   limits.connections_per_host = settings_->connections_per_registry;
   client_ = std::make_unique<http::PooledClient>(loop_, *dialer_, metrics_, limits);
+  client_->set_proxies(proxy_rules(*settings_));
   children_ = std::make_unique<UvChildren>(loop_);
   fetcher_ = std::make_unique<upstream::RegistryFetcher>(
       loop_, *workers_, *children_, *client_, [this] { return settings_->compiled_rules; }, metrics_,
       fetcher_settings());
   fetcher_->set_credentials(credential_rules());
+  fetcher_->set_download_limit(settings_->download_limit);
 }
 
 void App::build_mirror() {
@@ -175,6 +178,7 @@ upstream::FetcherSettings App::fetcher_settings() const {
   settings.offline = settings_->offline;
   settings.connect = settings_->connect_timeout;
   settings.first_byte = settings_->answer_timeout;
+  settings.certs_dirs = settings_->certs_dirs;
   settings.stall = settings_->stall_timeout;
   return settings;
 }
@@ -279,7 +283,9 @@ std::vector<std::string> App::apply(SettingsPtr settings, ConfigState state) {
   fetcher_->set_settings(fetcher_settings());
   fetcher_->give_another_chance();
   fetcher_->set_credentials(credential_rules());
+  fetcher_->set_download_limit(settings_->download_limit);
   client_->set_connections_per_host(settings_->connections_per_registry);
+  client_->set_proxies(proxy_rules(*settings_));
   downloads_->set_stall(settings_->stall_timeout);
   store_->set_limits(limit_of(settings_->cache_max_size), limit_of(settings_->cache_min_free));
   mirror_->set_settings(mirror_settings());

@@ -7,6 +7,7 @@
 
 #include "daemon/config_aliases.h"
 #include "daemon/config_dns.h"
+#include "daemon/config_proxy.h"
 #include "daemon/config_registries.h"
 #include "daemon/settings_table.h"
 #include "runtime/file.h"
@@ -47,6 +48,7 @@ void add_files(const Settings& settings, std::vector<std::string>& files) {
     for (const std::string* name :
          {&entry->password_file, &entry->ca_file, &entry->cert_file, &entry->key_file})
       if (!name->empty()) files.push_back(*name);
+  if (!settings.proxy.password_file.empty()) files.push_back(settings.proxy.password_file);
   for (const auto& name : settings.credentials.docker_configs) files.push_back(name);
   std::sort(files.begin(), files.end());
   files.erase(std::unique(files.begin(), files.end()), files.end());
@@ -95,6 +97,7 @@ LoadedConfig parse_config(std::string path, std::string text, const ReadText& re
   if (!settings.registries_file.empty())
     read_second_file(settings.registries_file, *root.find("registries_file"), read, options, settings,
                      loaded);
+  if (options.environment) add_environment(options.environment, settings.proxy, loaded.warnings);
   if (!loaded.ok()) return loaded;
   auto rules = registry::Rules::make(settings.rules);
   if (!rules) {

@@ -24,11 +24,16 @@ struct ConfigSources {
   std::string registries_text;
 };
 
+// The value of a variable of this process, or null.
+const char* process_environment(const char* name);
+
 struct LoadOptions {
   // The user named the file: it must be there. Else a missing file means the built-in defaults.
   bool must_exist = true;
   // false: files the configuration names (CAs, keys, passwords) that cannot be read are warnings.
   bool check_files = true;
+  // HTTPS_PROXY and the like, where the file names no proxy; null: not looked at.
+  const char* (*environment)(const char* name) = &process_environment;
 };
 
 struct LoadedConfig {

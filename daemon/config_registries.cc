@@ -3,6 +3,7 @@
 #include <memory>
 #include <set>
 
+#include "daemon/config_tls.h"
 #include "proxy/registry/docker_config.h"
 #include "proxy/registry/mirror_endpoint.h"
 #include "proxy/registry/pattern.h"
@@ -150,6 +151,11 @@ registry::HostSettingsPtr finish_host(const YamlNode& key, const std::string& se
     reader.error(key, where + "auth.username holds a colon, which cannot be sent");
   if (settings.cert_file.empty() != settings.key_file.empty())
     reader.error(key, where + "tls: cert_file and key_file belong together, one of them is missing");
+  if (!settings.system_cas && settings.ca_file.empty() && settings.ca_dir.empty() &&
+      !settings.insecure_skip_verify)
+    reader.warn(key, where +
+                         "tls: with system_cas: false and neither ca_file nor ca_dir only what certs_dirs "
+                         "has for this host is trusted");
   if (!settings.credentials.username.empty() && settings.credentials.password.empty() &&
       settings.password_file.empty())
     reader.warn(key, where + "auth has a username and no password");
@@ -231,20 +237,28 @@ const std::vector<Key<HostDraft>>& host_keys() {
                                        key));
        },
        [](const HostDraft& host) { return show_secret(host.settings.credentials.registry_token); }},
-      {"tls.ca_file", "file", "PEM", true, "CAs to trust for this host, besides the system's.",
-       [](const YamlNode& node, std::string_view key, HostDraft& out, ConfigReader& reader) {
-         if (auto name = reader.readable_file(node, key, false)) out.settings.ca_file = std::move(*name);
-       },
+      {"tls.ca_file", "file", "PEM", true,
+       "CAs to trust for this host, besides the system's; read again when it changes.", read_ca_file,
        [](const HostDraft& host) { return show_text(host.settings.ca_file); }},
-      {"tls.cert_file", "file", "PEM; with key_file", true, "The certificate to show to this host.",
+      {"tls.ca_dir", "folder", "an absolute path", true,
+       "A folder whose *.crt, *.pem and *.cer are CAs to trust for this host as well; read again when it "
+       "changes.",
+       read_ca_dir, [](const HostDraft& host) { return show_text(host.settings.ca_dir); }},
+      {"tls.system_cas", "true or false", "", true,
+       "Whether the system's CAs are trusted for this host; false: ca_file and ca_dir (and certs_dirs) "
+       "alone.",
        [](const YamlNode& node, std::string_view key, HostDraft& out, ConfigReader& reader) {
-         if (auto name = reader.readable_file(node, key, false)) out.settings.cert_file = std::move(*name);
+         set_bool(node, key, out.settings.system_cas, reader);
        },
+       [](const HostDraft& host) { return std::string(host.settings.system_cas ? "true" : "false"); }},
+      {"tls.min_version", "version", "1.2, 1.3", true, "The least version of TLS that is spoken.",
+       read_min_version,
+       [](const HostDraft& host) { return fmt::format("\"1.{}\"", host.settings.tls_minor); }},
+      {"tls.cert_file", "file", "PEM; with key_file", true,
+       "The certificate to show to this host, with its intermediates behind it.", read_cert_file,
        [](const HostDraft& host) { return show_text(host.settings.cert_file); }},
-      {"tls.key_file", "file, secret", "PEM; with cert_file", true, "The key of that certificate.",
-       [](const YamlNode& node, std::string_view key, HostDraft& out, ConfigReader& reader) {
-         if (auto name = reader.readable_file(node, key, true)) out.settings.key_file = std::move(*name);
-       },
+      {"tls.key_file", "file, secret", "PEM without a passphrase; with cert_file", true,
+       "The key of that certificate.", read_key_file,
        [](const HostDraft& host) { return show_text(host.settings.key_file); }},
       {"tls.server_name", "text", "a host name", true,
        "The name the host's certificate must carry, if not the host's own.",

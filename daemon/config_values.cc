@@ -80,6 +80,24 @@ Result<SizeSetting> parse_size_or_percent(std::string_view text) {
   return SizeSetting{0, number};
 }
 
+Result<ByteCount> parse_rate(std::string_view text) {
+  constexpr std::string_view kExpected =
+      "a rate: a number with kbit, Mbit or Gbit (per second) or a size (per second) was expected, as 50Mbit";
+  constexpr std::array<Unit, 3> kUnits{{{"kbit", 1e3 / 8}, {"Mbit", 1e6 / 8}, {"Gbit", 1e9 / 8}}};
+  constexpr double kLeast = 1e6 / 8, kMost = 1e12 / 8;
+  if (text == "none") return ByteCount{0};
+  double number = 0, bytes = 0;
+  std::string_view unit;
+  if (!take_number(registry::trim(text), number, unit) || unit.empty()) return wrong(text, kExpected);
+  for (const Unit& known : kUnits)
+    if (known.name == unit) bytes = number * known.factor;
+  for (const Unit& known : kSizeUnits)
+    if (known.name == unit) bytes = number * known.factor;
+  if (bytes == 0 && number != 0) return wrong(text, kExpected);
+  if (bytes < kLeast || bytes > kMost) return wrong(text, "a possible rate: 1Mbit to 1000Gbit, or none");
+  return static_cast<ByteCount>(bytes);
+}
+
 Result<Duration> parse_duration(std::string_view text) {
   double number = 0;
   std::string_view unit;
@@ -151,6 +169,13 @@ std::string duration_text(Duration duration) {
       return fmt::format("{}{}", nanoseconds / factor, unit->name);
   }
   return nanoseconds == 0 ? "0s" : fmt::format("{}ms", static_cast<double>(nanoseconds) / 1e6);
+}
+
+std::string rate_text(ByteCount rate) {
+  if (rate == 0) return "none";
+  if (rate % (1'000'000'000 / 8) == 0) return fmt::format("{}Gbit", rate / (1'000'000'000 / 8));
+  if (rate % (1'000'000 / 8) == 0) return fmt::format("{}Mbit", rate / (1'000'000 / 8));
+  return size_text(rate);
 }
 
 std::string size_text(ByteCount bytes) {

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "proxy/net/proxy_rules.h"
 #include "proxy/registry/credential_rules.h"
 #include "proxy/registry/pattern.h"
 #include "proxy/registry/rules.h"
@@ -46,6 +47,16 @@ struct DnsSettings {
   bool operator==(const DnsSettings&) const = default;
 };
 
+// `proxy`, and what the environment says where it says nothing.
+struct ProxySettings {
+  std::optional<net::Proxy> http, https;  // nothing: none
+  std::vector<std::string> no_proxy;
+  net::NoProxy exceptions;              // the same, read
+  std::string password_file, password;  // of the user in the URLs, where those have none
+  // What the file says counts, be it that there is no proxy.
+  bool sets_http = false, sets_https = false, sets_no_proxy = false;
+};
+
 struct Settings {
   std::string registries_file;
 
@@ -60,7 +71,12 @@ struct Settings {
   registry::RulesInput rules;         // mirrors, configs, aliases, allow, and what dns names
   registry::RulesPtr compiled_rules;  // of `rules`; never null in a loaded configuration
 
+  // Where runtimes keep TLS settings by host, read besides `configs`.
+  std::vector<std::string> certs_dirs{"/etc/docker/certs.d", "/etc/containers/certs.d",
+                                      "/etc/containerd/certs.d"};
+
   DnsSettings dns;
+  ProxySettings proxy;
   registry::CredentialRules credentials;  // where else credentials come from
 
   Duration tags_fresh_for = std::chrono::seconds(2);
@@ -70,6 +86,7 @@ struct Settings {
 
   bool offline = false;
 
+  ByteCount download_limit = 0;  // bytes per second of all downloads together; 0: none
   unsigned connections_per_registry = 32;
   unsigned client_connections = 1024;
   Duration connect_timeout = std::chrono::seconds(5);

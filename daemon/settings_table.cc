@@ -5,7 +5,9 @@
 #include "daemon/config_aliases.h"
 #include "daemon/config_credentials.h"
 #include "daemon/config_dns.h"
+#include "daemon/config_proxy.h"
 #include "daemon/config_registries.h"
+#include "daemon/config_tls.h"
 
 namespace layerd::daemon {
 
@@ -182,6 +184,12 @@ const std::vector<Key<Settings>>& settings_keys() {
       {"auths", "map of host to credentials", "", true, "k3s's older way to write configs.<host>.auth.",
        [](Node n, Name, Settings& s, ConfigReader& r) { read_auths(n, s.rules, r); },
        [](const Settings&) { return std::string(); }},
+      {"certs_dirs", "list of folders", "absolute paths", true,
+       "Where runtimes keep TLS settings by host: <folder>/<host[:port]>/ with *.crt, *.cert and *.key "
+       "(docker, podman), or with a hosts.toml (containerd); read besides `configs`, which wins, and again "
+       "when they change.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) { read_certs_dirs(n, k, s.certs_dirs, r); },
+       [](const Settings& s) { return show_list(s.certs_dirs); }},
       {"dns.zones", "map of domain to server or list of servers",
        "addresses, with a port if it is not 53; \".\" is every name", true,
        "Which DNS servers to ask for the names under a domain, in this order; the longest domain counts. "
@@ -206,6 +214,29 @@ const std::vector<Key<Settings>>& settings_keys() {
        "Credential helpers, asked in this order after the docker config files.",
        [](Node n, Name k, Settings& s, ConfigReader& r) { read_helpers(n, k, s.credentials, r); },
        [](const Settings& s) { return show_helpers(s.credentials); }},
+      {"proxy.https", "URL, secret", "http://[user:password@]host:port or https://…; \"\" is none", true,
+       "The HTTP proxy for registries with https://, asked by CONNECT. Where the key is missing "
+       "HTTPS_PROXY of the environment counts.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         read_proxy(n, k, s.proxy.https, s.proxy.sets_https, r);
+       },
+       [](const Settings& s) { return show_proxy(s.proxy.https); }},
+      {"proxy.http", "URL, secret", "as above", true,
+       "The HTTP proxy for registries with http://. Where the key is missing HTTP_PROXY counts.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         read_proxy(n, k, s.proxy.http, s.proxy.sets_http, r);
+       },
+       [](const Settings& s) { return show_proxy(s.proxy.http); }},
+      {"proxy.no_proxy", "list of names, addresses and networks",
+       "host (its subdomains too), .host, 10.1.2.3, 10.0.0.0/8, host:port, *", true,
+       "What is asked without a proxy, besides localhost and loopback addresses. Networks are compared with "
+       "addresses, not with names. Where the key is missing NO_PROXY counts.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) { read_no_proxy(n, k, s.proxy, r); },
+       [](const Settings& s) { return show_list(s.proxy.no_proxy); }},
+      {"proxy.password_file", "file, secret", "read again when it changes", true,
+       "A file with the password of the user in the proxies' URLs, so that it need not stand there.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) { read_proxy_password(n, k, s.proxy, r); },
+       [](const Settings& s) { return yaml_quoted(s.proxy.password_file); }},
       {"tags.fresh_for", "duration", "0s to 24h", true,
        "How long a tag is answered without asking whether it moved.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
@@ -240,6 +271,12 @@ const std::vector<Key<Settings>>& settings_keys() {
          if (auto value = r.value(n, k, parse_bool)) s.offline = *value;
        },
        [](const Settings& s) { return std::string(s.offline ? "true" : "false"); }},
+      {"limits.download", "rate", "1Mbit to 1000Gbit, or a size per second; none", true,
+       "What all downloads from registries together may take of the line; shared evenly.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         if (auto rate = r.value(n, k, parse_rate)) s.download_limit = *rate;
+       },
+       [](const Settings& s) { return rate_text(s.download_limit); }},
       {"limits.connections_per_registry", "number", "1 to 256", true, "Connections to one registry at once.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
          apply_count(n, k, 1, 256, s.connections_per_registry, r);
@@ -285,11 +322,9 @@ const std::vector<Key<Settings>>& settings_keys() {
 }
 
 std::string later_key_message(std::string_view path) {
-  static constexpr std::array<std::pair<const char*, const char*>, 8> kLater{
+  static constexpr std::array<std::pair<const char*, const char*>, 6> kLater{
       {{"access", "client credentials and their checks"},
-       {"proxy", "HTTP proxies"},
        {"peers", "sharing between nodes"},
-       {"limits.download", "bandwidth limits"},
        {"limits.upload", "bandwidth limits"},
        {"limits.site_download", "bandwidth limits"},
        {"tags.from_peers", "sharing between nodes"},
@@ -346,7 +381,7 @@ std::string settings_markdown() {
       "Sizes take B, kB, KiB, MB, MiB, GB, GiB, TB, TiB (kB is 1000 bytes, KiB 1024) or a share of the "
       "file "
       "system\n"
-      "(`20%`). Durations take ms, s, m, h, d. In patterns `*` stands for one label of a registry name or "
+      "(`20%`). Rates take kbit, Mbit, Gbit or a size, each for one second. Durations take ms, s, m, h, d. In patterns `*` stands for one label of a registry name or "
       "one path\n"
       "component, `**` for any number of them. *reload*: the change is taken by itself within a second of "
       "the "

@@ -73,6 +73,7 @@ layerd_quiet_services() {
     case $package in
       docker-registry) layerd_as_root systemctl disable --now docker-registry.service || true ;;
       nginx-light) layerd_as_root systemctl disable --now nginx.service || true ;;
+      tinyproxy) layerd_as_root systemctl disable --now tinyproxy.service || true ;;
     esac
   done
 }
@@ -89,7 +90,7 @@ layerd_demo_packages() {
 
 layerd_test_packages() {
   layerd_install catch2 ccache:ccache docker-registry:docker-registry containerd:containerd skopeo:skopeo \
-    nginx-light:nginx apache2-utils:htpasswd iproute2:ip openssl:openssl curl:curl jq:jq python3:python3 \
+    nginx-light:nginx tinyproxy:tinyproxy apache2-utils:htpasswd iproute2:ip openssl:openssl curl:curl jq:jq python3:python3 \
     systemd:systemd-analyze procps:ps clang:clang "$(layerd_clang_runtime_package)"
   # The layout is checked where the version that decides it is to be had.
   case $(layerd_distribution) in

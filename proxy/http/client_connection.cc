@@ -13,6 +13,11 @@ constexpr std::size_t kHeadRead = 16_KiB;
 constexpr std::size_t kWorthSkipping = 16_KiB;
 constexpr int kMostInterimAnswers = 16;
 
+// The beginning of a TLS record: an alert, or a handshake. No HTTP begins so.
+bool speaks_tls(std::string_view bytes) {
+  return bytes.size() >= 2 && (bytes[0] == 0x15 || bytes[0] == 0x16) && bytes[1] == 3;
+}
+
 }  // namespace
 
 // An outstanding call; taking it back leaves the connection broken.
@@ -69,6 +74,7 @@ void ClientConnection::read_head() {
 }
 
 void ClientConnection::on_head_bytes(Bytes got) {
+  if (!answer_begun_ && speaks_tls(got.view()) && stream_->tls_version().empty()) return fail(tls_error());
   answer_begun_ = true;
   while (!got.empty()) {
     if (!take_head(got)) return;
@@ -83,6 +89,14 @@ void ClientConnection::on_head_bytes(Bytes got) {
     parser_.next();  // an interim answer; the real one follows
   }
   read_head();
+}
+
+// HTTPS spoken where we were told of HTTP.
+Error ClientConnection::tls_error() const {
+  Error error{Errc::upstream_protocol,
+              fmt::format("{} speaks TLS and no plain HTTP; write https:// in its endpoint", name_)};
+  error.diagnosis = "scheme_mismatch";
+  return error;
 }
 
 // False if the head was refused and the call has been answered.

@@ -55,6 +55,7 @@ class ClientConnection {
   void read_head();
   void on_head_bytes(Bytes got);
   bool take_head(Bytes& got);
+  Error tls_error() const;
   void on_body_bytes(Bytes got);
   void on_body_end(const Error* error);
   Bytes take_here();

@@ -18,6 +18,7 @@ std::string key_of(const net::DialRequest& where) {
   add(host);
   add(std::to_string(where.port));
   add(std::to_string(static_cast<int>(where.policy)));  // what one may reach is no way for another
+  add(where.proxy ? where.proxy->str() + net::proxy_authorization(*where.proxy) : "");
   add(where.tls ? "tls" : "plain");
   if (!where.tls) return key;
   const auto& tls = where.tls_settings;
@@ -25,6 +26,9 @@ std::string key_of(const net::DialRequest& where) {
   add(tls.cert_file);
   add(tls.key_file);
   add(tls.server_name);
+  add(tls.ca_dir);
+  add(tls.system_cas ? "system" : "own");
+  add(std::to_string(tls.minor_version));
   add(tls.insecure_skip_verify ? "unverified" : "verified");
   return key;
 }
@@ -57,7 +61,9 @@ std::shared_ptr<HostPool> PooledClient::pool_for(const net::DialRequest& where) 
 
 Ticket PooledClient::start(ClientRequest request, Done<ClientResponse> done) {
   LAYERD_ON_LOOP(shared_->loop);
-  auto pool = pool_for(request.where);
+  net::DialRequest& where = request.where;
+  if (proxies_ && !where.proxy) where.proxy = proxies_->choose(where.tls, where.host, where.port);
+  auto pool = pool_for(where);
   auto running = std::make_shared<RunningRequest>(shared_, std::move(pool), dialer_, std::move(request),
                                                   std::move(done));
   running->start();

@@ -24,6 +24,8 @@ class PooledClient final : public Client {
 
   // From the next request on; connections there are stay.
   void set_connections_per_host(std::size_t most) { shared_->limits.connections_per_host = most; }
+  // Which requests go through an HTTP proxy, from the next on; null: none.
+  void set_proxies(net::ProxyRulesPtr proxies) { proxies_ = std::move(proxies); }
   // Names may lead elsewhere from now on: idle connections are closed, and those in use after their request.
   void retire_connections();
   std::size_t idle_connections() const { return shared_->idle_now; }
@@ -33,6 +35,7 @@ class PooledClient final : public Client {
 
   net::Dialer& dialer_;
   const std::shared_ptr<ClientShared> shared_;
+  net::ProxyRulesPtr proxies_;
   std::map<std::string, std::shared_ptr<HostPool>> pools_;
 };
 

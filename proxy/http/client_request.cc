@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "proxy/http/head_writer.h"
+#include "proxy/net/proxy_tunnel.h"
 
 namespace layerd::http {
 
@@ -56,6 +57,19 @@ std::string authority_of(const net::DialRequest& where) {
   return authority;
 }
 
+// The upstream in messages.
+std::string name_of(const net::DialRequest& where) {
+  if (!where.proxy) return host_and_port(where);
+  return fmt::format("{} (through the proxy {})", host_and_port(where), where.proxy->str());
+}
+
+// An answer that the proxy gave in its own name: it wants a login, or says so as squid and tinyproxy do.
+bool is_proxys_own(const ResponseHead& head) {
+  if (head.status < 400) return false;
+  const auto server = head.headers.get("Server").value_or("");
+  return head.status == 407 || head.headers.has("X-Squid-Error") || server.starts_with("tinyproxy");
+}
+
 bool is_fit_for_host(std::string_view host) {
   return !host.empty() && std::none_of(host.begin(), host.end(), [](char c) {
     return static_cast<unsigned char>(c) <= ' ' || c == '/' || c == '@' || c == 0x7f;
@@ -71,10 +85,11 @@ RunningRequest::RunningRequest(std::shared_ptr<ClientShared> shared, std::shared
       pool_(std::move(pool)),
       dialer_(dialer),
       request_(std::move(request)),
-      name_(host_and_port(request_.where)) {}
+      name_(name_of(request_.where)) {}
 
 void RunningRequest::start() {
-  auto text = request_text(request_.head, authority_of(request_.where), request_.body);
+  auto text = is_at_proxy() ? request_text(head_for_proxy(), authority_of(request_.where), request_.body)
+                            : request_text(request_.head, authority_of(request_.where), request_.body);
   if (text && !is_fit_for_host(request_.where.host)) {
     text = Error{Errc::invalid_request, "the upstream's host name is empty or holds a forbidden character"};
   }
@@ -84,6 +99,15 @@ void RunningRequest::start() {
   }
   text_ = std::move(*text);
   take_place();
+}
+
+// Without TLS the proxy itself is asked for the object (RFC 9112 §3.2.2).
+RequestHead RunningRequest::head_for_proxy() const {
+  RequestHead head = request_.head;
+  head.target = fmt::format("http://{}{}", authority_of(request_.where), head.target);
+  if (auto authorization = net::proxy_authorization(*request_.where.proxy); !authorization.empty())
+    head.headers.set("Proxy-Authorization", std::move(authorization));
+  return head;
 }
 
 void RunningRequest::take_place() {
@@ -142,11 +166,20 @@ void RunningRequest::on_head(Result<ResponseHead> head) {
     lease_.set_connection(nullptr);
     return dial();
   }
+  if (is_at_proxy() && is_proxys_own(*head)) return finish(refusal_of_proxy(*head));
   ClientResponse response;
   response.head = std::move(*head);
   response.peer = lease_.connection()->peer();
   response.body = std::make_unique<PooledBody>(shared_->loop, std::move(lease_), request_.stall);
   finish(std::move(response));
+}
+
+Error RunningRequest::refusal_of_proxy(const ResponseHead& head) const {
+  const net::Proxy& proxy = *request_.where.proxy;
+  return net::proxy_error(proxy.str(),
+                          fmt::format("{} http://{}", request_.head.method, authority_of(request_.where)),
+                          head.status, head.reason, head.headers.get("X-Squid-Error").value_or(""),
+                          !net::proxy_authorization(proxy).empty());
 }
 
 void RunningRequest::finish(Result<ClientResponse> result) {

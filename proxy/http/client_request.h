@@ -25,6 +25,9 @@ class RunningRequest final : public Pending<ClientResponse> {
   void send();
   void on_head(Result<ResponseHead> head);
   bool may_resend();
+  bool is_at_proxy() const { return request_.where.proxy && !request_.where.tls; }
+  RequestHead head_for_proxy() const;
+  Error refusal_of_proxy(const ResponseHead& head) const;
   void finish(Result<ClientResponse> result);
 
   const std::shared_ptr<ClientShared> shared_;

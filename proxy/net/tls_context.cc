@@ -8,6 +8,8 @@
 
 #include <cstdlib>
 
+#include "proxy/net/certificate_facts.h"
+#include "proxy/net/tls_files.h"
 #include "proxy/net/tls_stream.h"
 #include "runtime/log.h"
 
@@ -33,11 +35,8 @@ std::string last_reason() {
   return reason ? reason : "no PEM block found";
 }
 
-Error file_error(const char* diagnosis, std::string_view what, const std::string& path) {
-  struct stat found {};
-  std::string cause = stat(path.c_str(), &found) != 0 ? errno_error("", errno).message : ": " + last_reason();
-  return {
-      Errc::upstream_unreachable, fmt::format("cannot use {} {}{}", what, path, cause), 0, 0, diagnosis, {}};
+Error unusable(const char* diagnosis, std::string_view key, const Error& error) {
+  return {Errc::upstream_unreachable, fmt::format("{}: {}", key, error.message), 0, 0, diagnosis, {}};
 }
 
 bool exists(const char* path) {
@@ -73,11 +72,17 @@ void system_authorities(std::vector<std::string>& bundles, std::vector<std::stri
   }
 }
 
+TlsSettings without_folders(TlsSettings settings) {
+  settings.certs_dirs.clear();
+  settings.certs_host.clear();
+  settings.certs_port = 0;
+  return settings;
+}
+
 }  // namespace
 
 TlsContext::TlsContext() : context_(SSL_CTX_new(TLS_client_method())), transport_(new_tls_transport()) {
   LAYERD_CHECK(context_ && transport_);
-  SSL_CTX_set_min_proto_version(context_, TLS1_2_VERSION);
   SSL_CTX_set_mode(context_, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   // HTTP framing tells whether a body was cut, so a FIN without close_notify is an end like another.
   SSL_CTX_set_options(context_, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_COMPRESSION);
@@ -103,21 +108,39 @@ bool TlsContext::is_current() const {
 }
 
 Result<TlsContextPtr> TlsContext::build(const TlsSettings& settings) {
+  CertsFolder folder;
+  if (!settings.certs_dirs.empty()) {
+    auto read = read_certs_folder(settings.certs_dirs, settings.certs_host, settings.certs_port);
+    if (!read) return unusable("tls_ca_file", "certs_dirs", read.error());
+    if (!read->is_there) return TlsContextPtr();
+    folder = std::move(*read);
+  }
   ERR_clear_error();
   auto built = std::make_shared<TlsContext>();
-  built->verifies_ = !settings.insecure_skip_verify;
-  SSL_CTX_set_verify(built->context_, built->verifies_ ? SSL_VERIFY_PEER : SSL_VERIFY_NONE,
-                     &TlsStream::on_verify);
-  if (built->verifies_) {
-    if (auto loaded = built->load_authorities(settings); !loaded) return std::move(loaded).error();
-  }
-  if (auto loaded = built->load_client_certificate(settings); !loaded) return std::move(loaded).error();
+  auto loaded = built->load(settings, folder);
   ERR_clear_error();
+  if (!loaded) return std::move(loaded).error();
   return built;
 }
 
-// ca_file extends the system's authorities, as it does for k3s and containerd.
-Result<Ok> TlsContext::load_authorities(const TlsSettings& settings) {
+Result<Ok> TlsContext::load(const TlsSettings& settings, const CertsFolder& folder) {
+  files_ = folder.stamps;
+  verifies_ = !settings.insecure_skip_verify && !folder.skip_verify;
+  minor_version_ = settings.minor_version;
+  SSL_CTX_set_min_proto_version(context_, minor_version_ > 2 ? TLS1_3_VERSION : TLS1_2_VERSION);
+  SSL_CTX_set_verify(context_, verifies_ ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, &TlsStream::on_verify);
+  if (verifies_) {
+    if (auto loaded = load_authorities(settings, folder); !loaded) return loaded;
+  }
+  if (!settings.cert_file.empty() || !settings.key_file.empty())
+    return load_client_certificate(settings.cert_file, settings.key_file);
+  // Of several pairs docker and containerd offer each; one handshake takes one.
+  if (!folder.client.empty())
+    return load_client_certificate(folder.client.front().first, folder.client.front().second);
+  return Ok{};
+}
+
+void TlsContext::load_system_authorities() {
   std::vector<std::string> bundles, folders;
   system_authorities(bundles, folders);
   X509_STORE* store = SSL_CTX_get_cert_store(context_);
@@ -131,28 +154,56 @@ Result<Ok> TlsContext::load_authorities(const TlsSettings& settings) {
     files_.push_back(FileStamp::of(path));
     X509_STORE_load_path(store, path.c_str());
   }
-  if (settings.ca_file.empty()) return Ok{};
-  files_.push_back(FileStamp::of(settings.ca_file));
-  ERR_clear_error();
-  if (X509_STORE_load_file(store, settings.ca_file.c_str()) != 1) {
-    return file_error("tls_ca_file", "ca_file", settings.ca_file);
+}
+
+// What is configured extends the system's authorities, as it does for k3s and containerd, unless those
+// are turned off.
+Result<Ok> TlsContext::load_authorities(const TlsSettings& settings, const CertsFolder& folder) {
+  if (settings.system_cas) load_system_authorities();
+  if (!settings.ca_file.empty()) {
+    if (auto loaded = load_authority_file("tls.ca_file", settings.ca_file); !loaded) return loaded;
+  }
+  if (!settings.ca_dir.empty()) {
+    files_.push_back(FileStamp::of(settings.ca_dir));
+    auto files = certificate_files_in(settings.ca_dir);
+    if (!files) return unusable("tls_ca_file", "tls.ca_dir", files.error());
+    for (const std::string& path : *files) {
+      if (auto loaded = load_authority_file("tls.ca_dir", path); !loaded) return loaded;
+    }
+  }
+  for (const std::string& path : folder.ca_files) {
+    if (auto loaded = load_authority_file("certs_dirs", path); !loaded) return loaded;
   }
   return Ok{};
 }
 
-Result<Ok> TlsContext::load_client_certificate(const TlsSettings& settings) {
-  if (settings.cert_file.empty() && settings.key_file.empty()) return Ok{};
-  // A key may stand in the same file as its certificate.
-  const std::string& key_file = settings.key_file.empty() ? settings.cert_file : settings.key_file;
-  files_.push_back(FileStamp::of(settings.cert_file));
-  files_.push_back(FileStamp::of(key_file));
-  if (SSL_CTX_use_certificate_chain_file(context_, settings.cert_file.c_str()) != 1) {
-    return file_error("tls_client_certificate", "cert_file", settings.cert_file);
-  }
-  if (SSL_CTX_use_PrivateKey_file(context_, key_file.c_str(), SSL_FILETYPE_PEM) != 1) {
-    return file_error("tls_client_certificate", "key_file", key_file);
+Result<Ok> TlsContext::load_authority_file(const char* key, const std::string& path) {
+  files_.push_back(FileStamp::of(path));
+  auto certificates = read_certificates(path);
+  if (!certificates) return unusable("tls_ca_file", key, certificates.error());
+  X509_STORE* store = SSL_CTX_get_cert_store(context_);
+  for (const auto& certificate : *certificates) {
+    X509_STORE_add_cert(store, certificate.get());
+    sources_.emplace(facts_of(certificate.get()).fingerprint, path);
   }
   return Ok{};
+}
+
+Result<Ok> TlsContext::load_client_certificate(const std::string& cert_file, const std::string& key_file) {
+  files_.push_back(FileStamp::of(cert_file));
+  if (!key_file.empty()) files_.push_back(FileStamp::of(key_file));
+  auto client = read_client_certificate(cert_file, key_file);
+  if (!client) return unusable("tls_client_certificate", "client certificate", client.error());
+  SSL_CTX_use_certificate(context_, client->chain.front().get());
+  SSL_CTX_use_PrivateKey(context_, client->key.get());
+  for (std::size_t i = 1; i < client->chain.size(); ++i)
+    SSL_CTX_add1_chain_cert(context_, client->chain[i].get());
+  return Ok{};
+}
+
+std::string TlsContext::source_of(const CertificateFacts& authority) const {
+  const auto found = sources_.find(authority.fingerprint);
+  return found == sources_.end() ? "the system's CAs" : found->second;
 }
 
 SSL_SESSION* TlsContext::find_session(const std::string& key) const {
@@ -171,16 +222,32 @@ void TlsContext::remember_session(const std::string& key, SSL_SESSION* session) 
   sessions_.erase(victim);
 }
 
+// Who waits for a context; `plain` is the wait for the one without certs_dirs.
+struct TlsContexts::Waiter final : Pending<TlsContextPtr> {
+  using Pending::Pending;
+  void on_cancel() noexcept override { plain.reset(); }
+  Ticket plain;
+};
+
 Ticket TlsContexts::get(const TlsSettings& settings, Done<TlsContextPtr> done) {
-  auto waiter = std::make_shared<Pending<TlsContextPtr>>(std::move(done));
+  auto waiter = std::make_shared<Waiter>(std::move(done));
   Entry& entry = entry_for(settings);
-  if (entry.context && loop_.now() - entry.checked < look_again_) {
+  const bool is_fresh = loop_.now() - entry.checked < look_again_;
+  if (entry.is_plain && is_fresh) {
+    get_plain(without_folders(entry.settings), waiter);
+  } else if (entry.context && is_fresh) {
     loop_.post_detached([waiter, context = entry.context] { waiter->answer(context); });
-    return Ticket(waiter);
+  } else {
+    entry.waiting.push_back(waiter);
+    if (!entry.job.held()) look(entry);
   }
-  entry.waiting.push_back(waiter);
-  if (!entry.job.held()) look(entry);
   return Ticket(waiter);
+}
+
+void TlsContexts::get_plain(const TlsSettings& plain, const std::shared_ptr<Waiter>& waiter) {
+  waiter->plain = get(plain, [weak = std::weak_ptr(waiter)](Result<TlsContextPtr> context) {
+    if (const auto held = weak.lock()) held->answer(std::move(context));
+  });
 }
 
 TlsContexts::Entry& TlsContexts::entry_for(const TlsSettings& settings) {
@@ -188,11 +255,13 @@ TlsContexts::Entry& TlsContexts::entry_for(const TlsSettings& settings) {
     if (entry->settings == settings) return *entry;
   }
   if (entries_.size() >= kMostContexts) {
+    // Hosts come from outside; what nobody asked for longest goes.
+    auto oldest = entries_.end();
     for (auto it = entries_.begin(); it != entries_.end(); ++it) {
-      if ((*it)->job.held()) continue;
-      entries_.erase(it);
-      break;
+      if (!(*it)->job.held() && (oldest == entries_.end() || (*it)->checked < (*oldest)->checked))
+        oldest = it;
     }
+    if (oldest != entries_.end()) entries_.erase(oldest);
   }
   entries_.push_back(std::make_unique<Entry>());
   entries_.back()->settings = settings;
@@ -213,6 +282,7 @@ void TlsContexts::looked(Entry& entry, Result<TlsContextPtr> result) {
   entry.job.reset();
   if (result) {
     entry.context = *result;
+    entry.is_plain = *result == nullptr;
     entry.checked = loop_.now();
   } else if (entry.context) {
     LogLine(LogLevel::warn, "tls_files_unusable")
@@ -223,6 +293,13 @@ void TlsContexts::looked(Entry& entry, Result<TlsContextPtr> result) {
   }
   auto waiting = std::move(entry.waiting);
   entry.waiting.clear();
+  if (entry.is_plain && result) {
+    const TlsSettings plain = without_folders(entry.settings);  // get_plain may put the entry out
+    for (auto& waiter : waiting) {
+      if (waiter->wanted()) get_plain(plain, waiter);
+    }
+    return;
+  }
   for (auto& waiter : waiting) {
     waiter->answer(result.ok() ? Result<TlsContextPtr>(*result) : Result<TlsContextPtr>(result.error()));
   }

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "proxy/net/certs_folder.h"
 #include "proxy/net/dialer.h"
 #include "proxy/net/file_stamp.h"
 #include "runtime/workers.h"
@@ -23,8 +24,9 @@ namespace layerd::net {
 
 class TlsContext {
  public:
-  // Worker side. Errors: upstream_unreachable with diagnosis tls_ca_file or tls_client_certificate,
-  // naming the file and the cause.
+  // Worker side. Null: certs_dirs are given and none has a folder for the host, so that the settings
+  // without them would make the same context. Errors: upstream_unreachable with diagnosis tls_ca_file or
+  // tls_client_certificate, naming the file and the cause.
   static Result<std::shared_ptr<TlsContext>> build(const TlsSettings& settings);
   TlsContext();
   ~TlsContext();
@@ -35,6 +37,9 @@ class TlsContext {
   // The transport of TlsStream: records come from and go to it (tls_stream.cc).
   bio_method_st* transport() { return transport_; }
   bool verifies() const { return verifies_; }
+  unsigned minor_version() const { return minor_version_; }
+  // Where a trusted certificate came from: the path of a file that was configured, else "the system's CAs".
+  std::string source_of(const CertificateFacts& authority) const;
 
   // Sessions by "name:port". find: null if there is none; the context keeps owning it.
   // remember: takes the reference over. At most kMostSessions are kept.
@@ -46,13 +51,18 @@ class TlsContext {
   bool is_current() const;
 
  private:
-  Result<Ok> load_authorities(const TlsSettings& settings);
-  Result<Ok> load_client_certificate(const TlsSettings& settings);
+  Result<Ok> load(const TlsSettings& settings, const CertsFolder& folder);
+  void load_system_authorities();
+  Result<Ok> load_authorities(const TlsSettings& settings, const CertsFolder& folder);
+  Result<Ok> load_authority_file(const char* key, const std::string& path);
+  Result<Ok> load_client_certificate(const std::string& cert_file, const std::string& key_file);
 
   ssl_ctx_st* context_;
   bio_method_st* transport_;
   bool verifies_ = true;
-  std::vector<FileStamp> files_;  // constant once built
+  unsigned minor_version_ = 2;
+  std::vector<FileStamp> files_;                // constant once built
+  std::map<std::string, std::string> sources_;  // fingerprint -> file; constant once built
   std::map<std::string, ssl_session_st*> sessions_;
 };
 
@@ -69,14 +79,17 @@ class TlsContexts {
   Ticket get(const TlsSettings& settings, Done<TlsContextPtr> done);
 
  private:
+  struct Waiter;
   struct Entry {
     TlsSettings settings;
     TlsContextPtr context;
+    bool is_plain = false;  // no folder of certs_dirs is there: the context without them serves
     TimePoint checked;
-    std::vector<std::shared_ptr<Pending<TlsContextPtr>>> waiting;
+    std::vector<std::shared_ptr<Waiter>> waiting;
     Ticket job;
   };
   Entry& entry_for(const TlsSettings& settings);
+  void get_plain(const TlsSettings& plain, const std::shared_ptr<Waiter>& waiter);
   void look(Entry& entry);
   void looked(Entry& entry, Result<TlsContextPtr> result);
 

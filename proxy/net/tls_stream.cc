@@ -7,6 +7,7 @@
 #include <openssl/x509v3.h>
 
 #include "proxy/net/address.h"
+#include "proxy/net/certificate_facts.h"
 #include "runtime/ledger.h"
 
 namespace layerd::net {
@@ -14,7 +15,7 @@ namespace {
 
 constexpr std::size_t kInput = 64_KiB;      // of one read of the lower stream: four full records
 constexpr std::size_t kFilePiece = 64_KiB;  // of send_file
-constexpr std::size_t kFirstBytes = 16;
+constexpr int kMostShown = 16;              // certificates of a chain
 
 TlsStream::Wire& wire_of(BIO* bio) { return *static_cast<TlsStream::Wire*>(BIO_get_data(bio)); }
 
@@ -43,6 +44,13 @@ long wire_control(BIO* bio, int command, long, void*) noexcept {
   if (command == BIO_CTRL_FLUSH) return 1;
   if (command == BIO_CTRL_EOF) return wire_of(bio).has_ended && wire_of(bio).in.empty();
   return 0;
+}
+
+std::vector<CertificateFacts> chain_facts(const STACK_OF(X509) * chain) {
+  std::vector<CertificateFacts> facts;
+  for (int i = 0; chain && i < std::min(sk_X509_num(chain), kMostShown); ++i)
+    facts.push_back(facts_of(sk_X509_value(chain, i)));
+  return facts;
 }
 
 std::string without_dot(std::string name) {
@@ -94,7 +102,7 @@ TlsStream::TlsStream(Loop& loop, Workers& workers, ByteStreamPtr lower, TlsConte
       workers_(workers),
       lower_(std::move(lower)),
       context_(std::move(context)),
-      name_{without_dot(std::move(name)), lower_->peer().str()},
+      name_{without_dot(std::move(name)), lower_->peer().str(), context_->minor_version()},
       session_key_(fmt::format("{}:{}", name_.name, port)),
       ssl_(SSL_new(context_->raw())) {
   LAYERD_CHECK(ssl_);
@@ -138,8 +146,32 @@ int TlsStream::on_verify(int ok, X509_STORE_CTX* store) noexcept {
   auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   auto* stream = static_cast<TlsStream*>(SSL_get_app_data(ssl));
   if (!stream->context_->verifies()) return 1;
-  if (!stream->certificate_fault_) stream->certificate_fault_ = certificate_error(store, stream->name_);
+  if (stream->certificate_fault_) return 0;
+  stream->certificate_fault_ = certificate_error(store, stream->name_, stream->loop_.wall_now());
+  stream->refused_.emplace();
+  stream->refused_->name = stream->name_.name;
+  stream->refused_->verdict = PeerCertificates::Verdict::refused;
+  stream->refused_->chain = chain_facts(X509_STORE_CTX_get0_untrusted(store));
   return 0;
+}
+
+std::optional<PeerCertificates> TlsStream::peer_certificates() const {
+  if (refused_) return refused_;
+  PeerCertificates peer;
+  peer.name = name_.name;
+  peer.chain = chain_facts(SSL_get_peer_cert_chain(ssl_));
+  if (peer.chain.empty()) return std::nullopt;
+  if (SSL_is_init_finished(ssl_)) peer.version = SSL_get_version(ssl_);
+  const STACK_OF(X509)* verified = SSL_get0_verified_chain(ssl_);
+  const int size = verified ? sk_X509_num(verified) : 0;
+  if (!context_->verifies()) {
+    peer.verdict = PeerCertificates::Verdict::unchecked;
+  } else if (size > 0 && SSL_get_verify_result(ssl_) == X509_V_OK) {
+    peer.verdict = PeerCertificates::Verdict::trusted;
+    peer.authority = facts_of(sk_X509_value(verified, size - 1));
+    peer.authority_source = context_->source_of(*peer.authority);
+  }
+  return peer;
 }
 
 bool TlsStream::was_resumed() const { return SSL_session_reused(ssl_) == 1; }

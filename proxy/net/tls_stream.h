@@ -34,6 +34,8 @@ class TlsStream final : public ByteStream {
   // First and once. Errors: upstream_unreachable with a tls_* diagnosis; upstream_protocol never.
   Ticket handshake(Done<Ok> done);
   bool was_resumed() const;
+  // What the peer showed, once the handshake has answered, whichever way. Nothing: no certificate came.
+  std::optional<PeerCertificates> peer_certificates() const;
 
   Ticket read(std::size_t max, Done<Bytes> done) override;
   Ticket write(Bytes bytes, Done<Ok> done) override;
@@ -93,9 +95,10 @@ class TlsStream final : public ByteStream {
   std::deque<Outgoing> outgoing_;
   std::shared_ptr<FileSend> file_;
   std::optional<Error> certificate_fault_;
-  std::optional<Error> broken_;  // every call from here on answers this
-  Ticket input_;                 // EncIn
-  Ticket kick_;                  // what came earlier is decrypted in the next turn
+  std::optional<PeerCertificates> refused_;  // with certificate_fault_
+  std::optional<Error> broken_;              // every call from here on answers this
+  Ticket input_;                             // EncIn
+  Ticket kick_;                              // what came earlier is decrypted in the next turn
 };
 
 // OpenSSL's view of a Wire; owned by the context.

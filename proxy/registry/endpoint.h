@@ -51,6 +51,9 @@ struct HostSettings {
   bool insecure_skip_verify = false;
   Credentials credentials;
   std::string password_file;  // read anew when it changes; wins over credentials.password
+  std::string ca_dir;         // a folder of CAs
+  bool system_cas = true;     // false: the system's CAs are not trusted
+  unsigned tls_minor = 2;     // the least version of TLS is 1.<this>
 };
 using HostSettingsPtr = std::shared_ptr<const HostSettings>;
 

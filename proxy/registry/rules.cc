@@ -55,7 +55,8 @@ bool is_under(std::string_view host, std::string_view zone) {
 bool says_something(const HostSettings& settings) {
   return !settings.ca_file.empty() || !settings.cert_file.empty() || !settings.key_file.empty() ||
          !settings.server_name.empty() || settings.insecure_skip_verify || !settings.credentials.empty() ||
-         !settings.password_file.empty();
+         !settings.password_file.empty() || !settings.ca_dir.empty() || !settings.system_cas ||
+         settings.tls_minor != 2;
 }
 
 bool is_default_port(std::uint16_t port) { return port == 443 || port == 80; }

@@ -136,6 +136,26 @@ bool is_registrys_own_404(const http::ResponseHead& head, std::string_view body,
   return !is_elsewhere && !is_html(head.headers) && !looks_like_html(body);
 }
 
+std::optional<Error> wrong_transport(std::string_view place, int status, std::string_view body) {
+  if (status != 400) return std::nullopt;
+  const auto says = [body](std::string_view words) { return body.find(words) != std::string_view::npos; };
+  if (says("plain HTTP request was sent to HTTPS port") ||        // nginx
+      says("HTTP request to an HTTPS server") ||                  // Go: distribution, Traefik
+      says("speaking plain HTTP to an SSL-enabled server port"))  // Apache
+    return protocol_error(
+        "scheme_mismatch",
+        fmt::format("{} speaks TLS and no plain HTTP; write https:// in its endpoint", place), status);
+  if (says("No required SSL certificate was sent"))
+    return protocol_error(
+        "tls_client_certificate",
+        fmt::format("{} wants a client certificate; set tls.cert_file and tls.key_file", place), status);
+  if (says("The SSL certificate error"))
+    return protocol_error("tls_client_certificate",
+                          fmt::format("{} refuses our client certificate; check tls.cert_file", place),
+                          status);
+  return std::nullopt;
+}
+
 std::string status_and_words(int status, std::string_view body) {
   const auto words = fmt::format("{} {}", status, http::reason_of(status));
   const auto said = registry::read_error_body(body).text();

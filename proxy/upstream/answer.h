@@ -1,6 +1,7 @@
 // Reads the answers of registries: is it one at all, which bytes are they, what does an error say. Pure.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -26,6 +27,11 @@ Error status_error(const http::ResponseHead& head, std::string_view body, std::s
 // "403 Forbidden: requested access to the resource is denied": the status and the message of an OCI
 // error body, cut and made printable; a body that is something else, say HTML, is not quoted.
 std::string status_and_words(int status, std::string_view body);
+
+// A 400 by which a web server tells that it was spoken to in the wrong way: plain HTTP at the port of
+// HTTPS (scheme_mismatch), or without the client certificate it wants (tls_client_certificate).
+// place: "http://host:port".
+std::optional<Error> wrong_transport(std::string_view place, int status, std::string_view body);
 
 // A manifest never begins like this; a portal's or a proxy's page does.
 bool looks_like_html(std::string_view first_bytes);

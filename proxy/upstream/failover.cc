@@ -27,7 +27,10 @@ int weight(const Error& error) {
     case Errc::truncated:
       return 3;
     case Errc::upstream_unreachable:
-      return error.diagnosis.starts_with("tls_") ? 5 : 2;
+      return error.diagnosis.starts_with("tls_") || error.diagnosis == "scheme_mismatch" ||
+                     error.diagnosis == "proxy_failed"
+                 ? 5
+                 : 2;
     case Errc::not_found:
       return 0;
     default:
@@ -40,7 +43,9 @@ int weight(const Error& error) {
 bool is_worth_retrying(const Error& error) {
   switch (error.code) {
     case Errc::upstream_unreachable:
-      return error.diagnosis != "dns_not_found" && !error.diagnosis.starts_with("tls_");
+      if (error.diagnosis == "proxy_failed") return error.status == 0 || error.status >= 500;
+      return error.diagnosis != "dns_not_found" && error.diagnosis != "scheme_mismatch" &&
+             !error.diagnosis.starts_with("tls_");
     case Errc::upstream_timeout:
     case Errc::truncated:
     case Errc::overloaded:

@@ -11,6 +11,7 @@
 #include "proxy/upstream/tokens.h"
 #include "runtime/loop.h"
 #include "runtime/metrics.h"
+#include "runtime/rate_limit.h"
 
 namespace layerd::upstream {
 
@@ -25,6 +26,7 @@ struct FlowParts {
   Refusals& rate_limits;     // by registries that said when to come back
   Demands& demands;
   EndpointHealth& health;
+  RateLimit& download_limit;
   Counter& body_bytes;
   Counter& redirects;
   Counter& retries;

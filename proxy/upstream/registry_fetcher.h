@@ -24,6 +24,8 @@ class RegistryFetcher final : public Fetcher {
   void set_settings(FetcherSettings settings) { settings_ = std::move(settings); }
   // Breakers that are open let the next request through.
   void give_another_chance() { health_.give_another_chance(); }
+  // Bytes per second of all bodies together; 0: no limit.
+  void set_download_limit(ByteCount rate) { download_limit_.set(rate); }
   // Where credentials come from besides `configs`, from the next request on. Never null.
   void set_credentials(registry::CredentialRulesPtr rules) { credentials_.set_rules(std::move(rules)); }
   // For `layerd status`: every endpoint asked lately, by name.
@@ -39,6 +41,7 @@ class RegistryFetcher final : public Fetcher {
   Refusals rate_limits_;
   Demands demands_;
   EndpointHealth health_;
+  RateLimit download_limit_;
   FlowParts parts_;
 };
 

@@ -132,6 +132,8 @@ void RequestFlow::on_landed(Result<Landed> landed) {
 bool RequestFlow::may_ask_by_get() const {
   if (!request_.head_only || is_head_by_get_) return false;
   if (head_.status == 405 || head_.status == 501) return is_elsewhere_ || request_.kind == Kind::blob;
+  // Only the body of a 400 tells what was wrong (wrong_transport).
+  if (head_.status == 400 && request_.kind != Kind::blob) return true;
   return is_elsewhere_ && (head_.status == 400 || head_.status == 403);
 }
 
@@ -198,7 +200,9 @@ void RequestFlow::on_accepted(Landed landed) {
   if (!answer) return finish(std::move(answer).error());
   if (is_head_by_get_) return answer_head(std::move(*answer));
   take(std::move(*answer));
-  auto body = std::make_unique<CountedBody>(parts_.loop, parts_.body_bytes, std::move(landed.response.body));
+  auto body = std::make_unique<CountedBody>(parts_.loop, parts_.body_bytes, parts_.download_limit,
+                                            std::hash<std::string>{}(request_.reference),
+                                            std::move(landed.response.body));
   body_ = body.get();
   response_.body = std::move(body);
   if (request_.kind == Kind::manifest && !request_.head_only) return sniff_manifest();
@@ -252,6 +256,7 @@ void RequestFlow::read_error(Landed landed) {
 }
 
 void RequestFlow::on_error_body(std::string_view body) {
+  if (auto wrong = wrong_transport(place_, head_.status, body)) return finish(std::move(*wrong));
   if (head_.status == 404 && !is_registrys_own_404(head_, body, is_elsewhere_))
     return finish(not_a_registry(place_, head_.status));
   auto error = status_error(head_, body, fmt::format("{} for {}", place_, endpoint_.repository));

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include "runtime/clock.h"
 
@@ -14,6 +15,8 @@ struct FetcherSettings {
   std::string version = "0.1.0";  // User-Agent: layerd/<version>
   std::string instance;           // of this process, random; Via: 1.1 <via_name(instance)>
   bool offline = false;           // true: no upstream is ever asked
+  // Where runtimes keep TLS settings by host, /etc/docker/certs.d and the like.
+  std::vector<std::string> certs_dirs = {};
 
   // One fetch whose caller gave no deadline: over all endpoints, retries, redirects and tokens.
   Duration total = std::chrono::seconds(20);

@@ -89,6 +89,24 @@ http::Headers object_headers(const FetchRequest& request) {
   return headers;
 }
 
+net::TlsSettings tls_settings(const registry::HostSettings& host, const registry::Url& url,
+                              const std::vector<std::string>& certs_dirs) {
+  net::TlsSettings tls;
+  tls.ca_file = host.ca_file;
+  tls.cert_file = host.cert_file;
+  tls.key_file = host.key_file;
+  tls.server_name = host.server_name;
+  tls.insecure_skip_verify = host.insecure_skip_verify;
+  tls.ca_dir = host.ca_dir;
+  tls.system_cas = host.system_cas;
+  tls.minor_version = host.tls_minor;
+  if (certs_dirs.empty()) return tls;
+  tls.certs_dirs = certs_dirs;
+  tls.certs_host = url.host;
+  tls.certs_port = url.port;
+  return tls;
+}
+
 http::ClientRequest client_request(std::string_view method, const registry::Url& url,
                                    const registry::HostSettings& host, net::AddressPolicy policy,
                                    const FetcherSettings& settings, TimePoint now, Deadline deadline) {
@@ -96,8 +114,7 @@ http::ClientRequest client_request(std::string_view method, const registry::Url&
   request.where.host = url.host;
   request.where.port = url.port;
   request.where.tls = url.scheme == "https";
-  request.where.tls_settings = {host.ca_file, host.cert_file, host.key_file, host.server_name,
-                                host.insecure_skip_verify};
+  if (request.where.tls) request.where.tls_settings = tls_settings(host, url, settings.certs_dirs);
   request.where.policy = policy;
   request.where.deadline = Deadline::in(now, settings.connect).sooner(deadline);
   request.head_deadline = Deadline::in(now, settings.connect + settings.first_byte).sooner(deadline);

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "proxy/http/client.h"
 #include "proxy/registry/endpoint.h"
@@ -21,6 +22,10 @@ registry::Url ping_url(const registry::Endpoint& endpoint);
 
 // Accept (the full list of manifest types, whatever the client said), Accept-Encoding, Range.
 http::Headers object_headers(const FetchRequest& request);
+
+// What `configs` says of the host that url names, and where runtimes keep more of it.
+net::TlsSettings tls_settings(const registry::HostSettings& host, const registry::Url& url,
+                              const std::vector<std::string>& certs_dirs);
 
 // A GET or HEAD with User-Agent and Via; connecting and the head are bounded by the settings and `deadline`.
 http::ClientRequest client_request(std::string_view method, const registry::Url& url,

@@ -42,6 +42,12 @@ TEST_CASE("connections are shared only where host, port, TLS settings and policy
   CHECK(dials([](auto& r) { r.where.tls_settings.ca_file = "/ca"; }) == 1);
   CHECK(dials([](auto& r) { r.where.tls_settings.server_name = "n"; }) == 1);
   CHECK(dials([](auto& r) { r.where.tls_settings.insecure_skip_verify = true; }) == 1);
+  CHECK(dials([](auto& r) { r.where.tls_settings.ca_dir = "/cas"; }) == 1);
+  CHECK(dials([](auto& r) { r.where.tls_settings.system_cas = false; }) == 1);
+  CHECK(dials([](auto& r) { r.where.tls_settings.minor_version = 3; }) == 1);
+  CHECK(dials([](auto& r) {
+          r.where.proxy = std::make_shared<const net::Proxy>(*net::parse_proxy("http://p:1"));
+        }) == 1);
   CHECK(dials([](auto& r) { r.where.policy = net::AddressPolicy::any; }) == 1);
   CHECK(dials([](auto& r) { r.where.policy = net::AddressPolicy::site; }) == 1);
   CHECK(dials([](auto& r) { r.fresh_connection = true; }) == 1);

@@ -1,0 +1,141 @@
+#include "proxy/net/certs_folder.h"
+
+#include <dirent.h>
+#include <fmt/core.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <set>
+
+#include "proxy/net/address.h"
+#include "proxy/net/hosts_toml.h"
+#include "proxy/net/tls_files.h"
+#include "runtime/file.h"
+#include "runtime/log.h"
+
+namespace layerd::net {
+namespace {
+
+constexpr std::uint16_t kHttps = 443;
+
+// One that is there and shut is no reason to fail: most hosts need nothing of it.
+bool is_readable_folder(const std::string& folder) {
+  struct stat found {};
+  if (stat(folder.c_str(), &found) != 0 || !S_ISDIR(found.st_mode)) return false;
+  if (access(folder.c_str(), R_OK | X_OK) == 0) return true;
+  LogLine(LogLevel::warn, "certs_folder")
+      .field("folder", folder)
+      .field("err", fmt::format("it belongs to user {} and cannot be read; its certificates are not used",
+                                found.st_uid));
+  return false;
+}
+
+std::vector<std::string> names_of(const std::string& host, std::uint16_t port) {
+  const std::string text = host.find(':') == std::string::npos ? host : "[" + host + "]";
+  std::vector<std::string> names;
+  if (port == kHttps) names.push_back(text);
+  names.push_back(fmt::format("{}:{}", text, port));
+  names.push_back(fmt::format("{}_{}_", text, port));
+  return names;
+}
+
+// Does this URL, or host[:port], of a hosts.toml mean host:port over TLS?
+bool means(std::string_view url, const std::string& host, std::uint16_t port) {
+  if (url.starts_with("http://")) return false;
+  if (url.starts_with("https://")) url.remove_prefix(8);
+  url = url.substr(0, url.find('/'));
+  const auto parsed = parse_host_port(url, kHttps);
+  return parsed && parsed->host == host && parsed->port == port;
+}
+
+std::string absolute(const std::string& folder, const std::string& name) {
+  return name.starts_with('/') ? name : folder + "/" + name;
+}
+
+void add(const HostsTomlTls& tls, const std::string& folder, CertsFolder& out) {
+  for (const auto& name : tls.ca) out.ca_files.push_back(absolute(folder, name));
+  for (const auto& [certificate, key] : tls.client)
+    out.client.emplace_back(absolute(folder, certificate), key.empty() ? "" : absolute(folder, key));
+  out.skip_verify = out.skip_verify || tls.skip_verify;
+}
+
+// False: there is none that counts.
+bool read_containerds(const std::string& folder, const std::string& host, std::uint16_t port,
+                      CertsFolder& out) {
+  const std::string path = folder + "/hosts.toml";
+  out.stamps.push_back(FileStamp::of(path));
+  auto text = read_file(path, kMostHostsToml);
+  if (!text) return false;
+  auto parsed = parse_hosts_toml(*text);
+  if (!parsed) {
+    LogLine(LogLevel::warn, "hosts_toml")
+        .field("file", path)
+        .field("err", parsed.error().message)
+        .field("using", "the *.crt, *.cert and *.key beside it, as containerd does");
+    return false;
+  }
+  if (parsed->server.empty() || means(parsed->server, host, port)) add(parsed->top, folder, out);
+  for (const auto& [url, tls] : parsed->hosts) {
+    if (means(url, host, port)) add(tls, folder, out);
+  }
+  return true;
+}
+
+Result<std::vector<std::string>> names_in(const std::string& folder) {
+  DIR* dir = opendir(folder.c_str());
+  if (!dir) return Error{Errc::config, errno_error("cannot read the folder " + folder, errno).message};
+  std::vector<std::string> names;
+  while (const dirent* entry = readdir(dir)) {
+    if (names.size() < kMostFilesOfFolder) names.emplace_back(entry->d_name);
+  }
+  closedir(dir);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// NAME.cert and NAME.key are a pair, *.crt are CAs.
+Result<Ok> read_dockers(const std::string& folder, CertsFolder& out) {
+  auto names = names_in(folder);
+  if (!names) return std::move(names).error();
+  const std::set<std::string> all(names->begin(), names->end());
+  for (const std::string& name : *names) {
+    const std::string path = folder + "/" + name;
+    if (name.ends_with(".crt")) out.ca_files.push_back(path);
+    const std::string stem = name.substr(0, name.rfind('.'));
+    if (name.ends_with(".cert")) {
+      if (!all.contains(stem + ".key"))
+        return Error{
+            Errc::config,
+            fmt::format("{} has no {}.key beside it (a CA belongs into a file named *.crt)", path, stem)};
+      out.client.emplace_back(path, folder + "/" + stem + ".key");
+    }
+    if (name.ends_with(".key") && !all.contains(stem + ".cert"))
+      return Error{Errc::config,
+                   fmt::format("{} has no {}.cert beside it (*.crt files are CAs)", path, stem)};
+  }
+  return Ok{};
+}
+
+}  // namespace
+
+Result<CertsFolder> read_certs_folder(const std::vector<std::string>& roots, const std::string& host,
+                                      std::uint16_t port) {
+  CertsFolder out;
+  if (host.empty() || host.front() == '.' || host.find('/') != std::string::npos) return out;
+  for (const std::string& root : roots) {
+    for (const std::string& name : names_of(host, port)) {
+      const std::string folder = root + "/" + name;
+      out.stamps.push_back(FileStamp::of(folder));
+      if (!is_readable_folder(folder)) continue;
+      out.is_there = true;
+      if (read_containerds(folder, host, port, out)) return out;
+      if (auto read = read_dockers(folder, out); !read) return std::move(read).error();
+      return out;
+    }
+  }
+  return out;
+}
+
+}  // namespace layerd::net

@@ -1,0 +1,30 @@
+// The folders in which runtimes keep TLS settings by host: docker's (*.crt, *.cert with *.key) and
+// containerd's (hosts.toml), see protocol.md §6.3 and §1.7. Worker side: files are read.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "proxy/net/file_stamp.h"
+#include "runtime/result.h"
+
+namespace layerd::net {
+
+struct CertsFolder {
+  bool is_there = false;
+  std::vector<std::string> ca_files;                        // trusted besides the system's
+  std::vector<std::pair<std::string, std::string>> client;  // certificate and key; no key: in the same file
+  bool skip_verify = false;
+  std::vector<FileStamp> stamps;  // of what was looked at, there or not
+};
+
+// What the first folder that is there says of host:port. For each of `roots` in order these names count:
+// host:port and host_port_, and for port 443 host alone before them. containerd's rule for a folder with a
+// hosts.toml holds: it alone counts, unless it cannot be parsed (a warning in the log, as over there).
+// A folder that cannot be read is a warning in the log. Errors: config, naming the file: docker's rule that
+// a .cert without a .key, or the other way round, is an error.
+Result<CertsFolder> read_certs_folder(const std::vector<std::string>& roots, const std::string& host,
+                                      std::uint16_t port);
+
+}  // namespace layerd::net

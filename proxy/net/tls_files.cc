@@ -1,0 +1,160 @@
+#include "proxy/net/tls_files.h"
+
+#include <dirent.h>
+#include <fmt/core.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "proxy/net/certificate_facts.h"
+#include "runtime/file.h"
+
+namespace layerd::net {
+namespace {
+
+struct FreeBio {
+  void operator()(BIO* bio) const { BIO_free(bio); }
+};
+using BioPtr = std::unique_ptr<BIO, FreeBio>;
+
+BioPtr memory_of(const std::string& text) {
+  return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+}
+
+Error file_error(std::string message) { return {Errc::config, std::move(message)}; }
+
+std::string last_reason() {
+  const unsigned long code = ERR_peek_last_error();
+  const char* reason = code ? ERR_reason_error_string(code) : nullptr;
+  return reason ? reason : "no reason given";
+}
+
+bool holds(const std::string& text, std::string_view what) { return text.find(what) != std::string::npos; }
+
+// What a file is that holds nothing of what was wanted.
+Error wrong_content(const std::string& path, const std::string& text, std::string_view wanted) {
+  if (text.find_first_not_of(" \t\r\n") == std::string::npos) return file_error(path + " is empty");
+  if (text.size() > 2 && text[0] == '\x30' && (static_cast<unsigned char>(text[1]) & 0x80) != 0)
+    return file_error(
+        fmt::format("{} is in DER form, PEM is needed: openssl x509 -inform der -in {} -out "
+                    "FILE (a .p12 or .pfx: openssl pkcs12 -in {} -out FILE -nodes)",
+                    path, path, path));
+  if (holds(text, "ENCRYPTED"))
+    return file_error(
+        fmt::format("{} is encrypted and there is nobody to give a passphrase: openssl pkey -in {} -out FILE",
+                    path, path));
+  if (wanted == "CERTIFICATE" && holds(text, "PRIVATE KEY-----"))
+    return file_error(fmt::format("{} holds a private key and no certificate", path));
+  if (wanted == "CERTIFICATE" && holds(text, "-----BEGIN CERTIFICATE REQUEST-----"))
+    return file_error(fmt::format("{} holds a request for a certificate, not the certificate", path));
+  if (wanted != "CERTIFICATE" && holds(text, "-----BEGIN CERTIFICATE-----"))
+    return file_error(fmt::format("{} holds a certificate and no private key", path));
+  return file_error(fmt::format("{} holds no PEM block (-----BEGIN {}-----)", path, wanted));
+}
+
+std::size_t line_of(const std::string& text, std::size_t count, std::string_view begin) {
+  std::size_t at = text.find(begin);
+  while (at != std::string::npos && count-- > 0) at = text.find(begin, at + begin.size());
+  if (at == std::string::npos) return 1;
+  return 1 + static_cast<std::size_t>(
+                 std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
+}
+
+Result<std::vector<CertificatePtr>> parse_certificates(const std::string& path, const std::string& text) {
+  std::vector<CertificatePtr> found;
+  const BioPtr bio = memory_of(text);
+  ERR_clear_error();
+  while (X509* certificate = PEM_read_bio_X509_AUX(bio.get(), nullptr, nullptr, nullptr))
+    found.emplace_back(certificate);
+  const unsigned long code = ERR_peek_last_error();
+  const bool is_end = ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
+  if (!is_end) {
+    Error error = file_error(fmt::format("{} line {}: the certificate that begins there cannot be read: {}",
+                                         path, line_of(text, found.size(), "-----BEGIN"), last_reason()));
+    ERR_clear_error();
+    return error;
+  }
+  ERR_clear_error();
+  if (found.empty()) return wrong_content(path, text, "CERTIFICATE");
+  return found;
+}
+
+int no_passphrase(char*, int, int, void*) noexcept { return -1; }
+
+}  // namespace
+
+void FreeCertificate::operator()(x509_st* certificate) const { X509_free(certificate); }
+void FreeKey::operator()(evp_pkey_st* key) const { EVP_PKEY_free(key); }
+
+Result<std::vector<CertificatePtr>> read_certificates(const std::string& path) {
+  auto text = read_file(path, kMostCertificateBytes);
+  if (!text) return file_error(text.error().message);
+  return parse_certificates(path, *text);
+}
+
+Result<KeyPtr> read_key(const std::string& path) {
+  auto text = read_file(path, kMostCertificateBytes);
+  if (!text) return file_error(text.error().message);
+  const BioPtr bio = memory_of(*text);
+  ERR_clear_error();
+  KeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, &no_passphrase, nullptr));
+  const bool is_broken = !key && holds(*text, "PRIVATE KEY-----") && !holds(*text, "ENCRYPTED");
+  const std::string reason = last_reason();
+  ERR_clear_error();
+  if (is_broken) return file_error(fmt::format("{}: the private key cannot be read: {}", path, reason));
+  if (!key) return wrong_content(path, *text, "PRIVATE KEY");
+  return key;
+}
+
+Result<ClientCertificate> read_client_certificate(const std::string& cert_file, const std::string& key_file) {
+  const std::string& key_path = key_file.empty() ? cert_file : key_file;
+  ClientCertificate client;
+  auto chain = read_certificates(cert_file);
+  if (!chain) return std::move(chain).error();
+  auto key = read_key(key_path);
+  if (!key) return std::move(key).error();
+  const bool fits = X509_check_private_key(chain->front().get(), key->get()) == 1;
+  ERR_clear_error();
+  if (!fits)
+    return file_error(fmt::format("the key in {} does not belong to the certificate in {} (\"{}\")", key_path,
+                                  cert_file, facts_of(chain->front().get()).subject));
+  client.chain = std::move(*chain);
+  client.key = std::move(*key);
+  return client;
+}
+
+Result<std::vector<std::string>> certificate_files_in(const std::string& folder) {
+  static constexpr std::array<std::string_view, 3> kEndings{".crt", ".pem", ".cer"};
+  DIR* dir = opendir(folder.c_str());
+  if (!dir) return file_error(errno_error("cannot read the folder " + folder, errno).message);
+  std::vector<std::string> files;
+  while (const dirent* entry = readdir(dir)) {
+    const std::string_view name = entry->d_name;
+    const bool fits = std::any_of(kEndings.begin(), kEndings.end(),
+                                  [name](std::string_view ending) { return name.ends_with(ending); });
+    if (name.starts_with('.') || !fits) continue;
+    files.push_back(folder + "/" + std::string(name));
+    if (files.size() > kMostFilesOfFolder) break;
+  }
+  closedir(dir);
+  if (files.size() > kMostFilesOfFolder)
+    return file_error(fmt::format("{} holds more than {} certificate files; put them into one ca_file",
+                                  folder, kMostFilesOfFolder));
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+Result<std::vector<CertificateFacts>> describe_certificates(const std::string& path) {
+  auto certificates = read_certificates(path);
+  if (!certificates) return std::move(certificates).error();
+  std::vector<CertificateFacts> facts;
+  for (const auto& certificate : *certificates) facts.push_back(facts_of(certificate.get()));
+  return facts;
+}
+
+}  // namespace layerd::net
