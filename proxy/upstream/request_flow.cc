@@ -16,6 +16,7 @@ constexpr std::size_t kMostErrorBytes = 64u << 10;
 // A token of the cache that ran out, a fresh one, one with another scope.
 constexpr std::size_t kMostAuthorizations = 3;
 constexpr std::chrono::seconds kLongestRateLimit{300};
+constexpr std::chrono::seconds kRestWhenUsedUp{60};
 
 // The body of an answer to HEAD.
 class NoBody final : public http::BodyReader {
@@ -111,6 +112,7 @@ void RequestFlow::on_landed(Result<Landed> landed) {
   is_elsewhere_ = landed->is_elsewhere;
   head_ = landed->response.head;
   place_ = ended->place();
+  if (!is_elsewhere_) parts_.pull_limits.note(origin_name(endpoint_.base), head_.headers);
   const int status = head_.status;
   // A signed URL that ran out: the registry makes a new one.
   if (is_elsewhere_ && status == 403 && !std::exchange(is_resolved_again_, true)) return send();
@@ -145,6 +147,7 @@ void RequestFlow::note_endpoint_answer(const Result<Landed>& landed) {
 
 void RequestFlow::note_authorization_taken() {
   if (!authorization_) return;
+  if (authorization_->is_basic) demand_.choice.scheme = registry::AuthChoice::Scheme::basic;
   parts_.demands.remember(endpoint_, demand_);
   if (authorization_->is_basic)
     parts_.basic_refusals.forget(basic_key(endpoint_, *authorization_->credentials));
@@ -263,11 +266,7 @@ void RequestFlow::on_error_body(std::string_view body) {
   error.retry_after = retry_after(head_.headers, parts_.loop.wall_now());
   if (error.retry_after)
     error.message += fmt::format(" (asks to come back after {} s)", error.retry_after->count());
-  if (head_.status == 429 && !is_elsewhere_ && error.retry_after) {
-    const auto now = parts_.loop.now();
-    parts_.rate_limits.add_until(rate_key(), now, now + std::min(*error.retry_after, kLongestRateLimit),
-                                 error);
-  }
+  if (head_.status == 429 && !is_elsewhere_) note_rate_limit(error);
   if (error.code != Errc::denied) return finish(std::move(error));
   // A storage that refuses says nothing about rights: those the registry had already granted.
   if (is_elsewhere_) {
@@ -278,6 +277,16 @@ void RequestFlow::on_error_body(std::string_view body) {
   if (head_.status == 401 && authorization_ && authorization_->is_basic)
     parts_.basic_refusals.add(basic_key(endpoint_, *authorization_->credentials), parts_.loop.now(), error);
   finish(std::move(error));
+}
+
+// A registry whose pulls are used up says so again and again: it is left alone for a while.
+void RequestFlow::note_rate_limit(Error& error) {
+  const auto limit = parts_.pull_limits.of(origin_name(endpoint_.base));
+  if (limit) error.message += "; " + registry::describe(limit->limit);
+  if (limit && limit->limit.left == 0 && !error.retry_after) error.retry_after = kRestWhenUsedUp;
+  if (!error.retry_after) return;
+  const auto now = parts_.loop.now();
+  parts_.rate_limits.add_until(rate_key(), now, now + std::min(*error.retry_after, kLongestRateLimit), error);
 }
 
 Error RequestFlow::denied_error(std::string_view body) const {
