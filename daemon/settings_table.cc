@@ -381,18 +381,18 @@ std::string settings_markdown() {
       "Sizes take B, kB, KiB, MB, MiB, GB, GiB, TB, TiB (kB is 1000 bytes, KiB 1024) or a share of the "
       "file "
       "system\n"
-      "(`20%`). Rates take kbit, Mbit, Gbit or a size, each for one second. Durations take ms, s, m, h, d. In patterns `*` stands for one label of a registry name or "
-      "one path\n"
-      "component, `**` for any number of them. *reload*: the change is taken by itself within a second of "
-      "the "
-      "file's\n"
-      "change, or by `systemctl reload layerd`; *restart*: it takes effect when the daemon starts again. A "
-      "key "
-      "without a\n"
-      "value keeps its default. Links on the way to a file may be swapped, as kubernetes does with mounted "
-      "secrets; a\n"
-      "file that is wrong changes nothing and is reported by the log, `layerd status` and "
-      "`layerd_config_refused`.\n\n";
+      "(`20%`). Rates take kbit, Mbit, Gbit or a size, each for one second. Durations take ms, s, m, h, "
+      "d.\n\n"
+      "In patterns `*` stands for one label of a registry name or one path component, `**` for any number of "
+      "them.\n\n"
+      "*reload*: the change is taken by itself within a second of the file's change, or by `systemctl reload "
+      "layerd`;\n"
+      "*restart*: it takes effect when the daemon starts again. A key without a value keeps its default. "
+      "Links "
+      "on the\n"
+      "way to a file may be swapped, as kubernetes does with mounted secrets; a file that is wrong changes "
+      "nothing and is\n"
+      "reported by the log, `layerd status` and `layerd_config_refused`.\n\n";
   out += rows(settings_keys(), "", Settings{});
   out += "\n## One entry of `mirrors`\n\nA key that k3s ignores is a warning here, not an error.\n\n";
   out += rows(mirror_keys(), "mirrors.<registry>.", registry::MirrorEntry{});
