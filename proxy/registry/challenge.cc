@@ -174,7 +174,7 @@ Result<Url> resolve_realm(const Url& base, std::string_view realm) {
 
 std::optional<Url> realm_at_home(const Url& base, std::string_view realm) {
   const auto path = path_of_realm(realm);
-  if (path.size() < 2 || path[1] == '/' || path[1] == '\\') return std::nullopt;
+  if (path.size() < 2) return std::nullopt;
   auto url = resolve_url(base, path);
   if (!url || !url->same_origin(base)) return std::nullopt;
   return std::move(*url);

@@ -82,6 +82,11 @@ TEST_CASE("Artifact Registry: the challenge on /v2/ alone, relative redirects th
   SECTION("_json_key, the key file as it was downloaded") {
     Node node(fmt::format("configs: {{{}: {{auth: {{username: _json_key, password_file: {}}}}}}}\n", host,
                           secret_file("key.json", key)));
+    // Several ranges at once are 400 there; a client gets them all the same.
+    const ProbeReply ranges = node.get(fmt::format("/v2/acme/prod/app/blobs/{}?ns={}", image.layers[0], host),
+                                       {{"Range", "bytes=0-9,1000-1009"}});
+    CHECK(ranges.status == 206);
+    CHECK(ranges.header("content-type").find("multipart/byteranges") == 0);
     node.must_pull(host + "/acme/prod/app:1", image);
     CHECK(node.token_request().credential.find("Basic _json_key:{\\n  \"type\"") == 0);
     bool was_redirected = false;
@@ -101,6 +106,13 @@ TEST_CASE("Artifact Registry: the challenge on /v2/ alone, relative redirects th
     CHECK(node.token_request().credential == "Basic oauth2accesstoken:ya29.s3cret");
     CHECK(read_text(World::get().path("gcr.runs")) == "get " + host + "\n");
   }
+}
+
+TEST_CASE("gcr.io: public images without an account", "[profiles]") {
+  const Image image = World::get().publish("acme/open");
+  Node node;
+  node.must_pull("gcr.io/acme/open:1", image);
+  CHECK(node.token_request().target == "/v2/token?service=gcr.io&scope=repository%3Aacme%2Fopen%3Apull");
 }
 
 TEST_CASE("registry.k8s.io: manifests from one host, blobs from another, credentials to none", "[profiles]") {

@@ -30,6 +30,7 @@ std::size_t counted_by_hub(const Node& node) {
 
 }  // namespace
 
+// rules: pull-limits-shown
 TEST_CASE("Docker Hub: an official image, without an account and without a line of configuration",
           "[profiles]") {
   const Image image = World::get().publish("library/nginx", "1");
@@ -80,6 +81,7 @@ TEST_CASE("Docker Hub: a paid account has no limit, and none is shown", "[profil
   CHECK(node.command({"status", "--json"}).output.find("\"pull_limit\": null") != std::string::npos);
 }
 
+// rules: pulls-used-up
 TEST_CASE("Docker Hub: a limit that is used up is told and absorbed, never passed on as 429", "[profiles]") {
   World::get().publish("library/limited");
   Node node;

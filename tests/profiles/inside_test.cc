@@ -41,6 +41,7 @@ TEST_CASE("Harbor over HTTPS behind nginx: a realm with http:// at its own host 
   CHECK(node.token_request().credential == "Basic " + kRobot + ":" + kRobotSecret);
 }
 
+// rules: realm-at-home
 TEST_CASE("Harbor whose realm is a host inside the cluster, without TLS: Harbor itself is asked instead",
           "[profiles]") {
   const Image image = World::get().publish("bootcamp/app");
@@ -122,6 +123,7 @@ TEST_CASE("Nexus by the path of a repository", "[profiles]") {
   CHECK(node.asked().back().target.find("/repository/docker-group/v2/admin-server/") == 0);
 }
 
+// rules: realm-at-home
 TEST_CASE("Nexus with a realm null:// is asked for tokens at its own address", "[profiles]") {
   const Image open = World::get().publish("open/app"), closed = World::get().publish("team/app");
   SECTION("anonymous") {
@@ -165,6 +167,10 @@ TEST_CASE("Gitea: two challenges, tokens without expiry or service, no ranges", 
   const std::string host = GENERATE("git.corp.example", "gitea.corp.example");
   SECTION("anonymous") {
     Node node(fmt::format("configs: {{{}: {{{}}}}}\n", host, site_tls()));
+    const ProbeReply part = node.get(fmt::format("/v2/open/app/blobs/{}?ns={}", open.layers[0], host),
+                                     {{"Range", "bytes=70000-"}});
+    CHECK(part.status == 206);
+    CHECK((part.body == open.blobs.at(open.layers[0]).substr(70000)));
     node.must_pull(host + "/open/app:1", open);
     CHECK(node.token_request().target == "/v2/token?scope=repository%3Aopen%2Fapp%3Apull");
   }

@@ -2,7 +2,7 @@
 
 Every port takes TLS and plain HTTP; who answers is decided by scheme and Host, as behind one big load balancer. What is
 asked is written to a record, one line a request. Behind the registries stands one real docker-registry that serves the
-bytes. This file knows no product; what the products do differently is in registries.py. It shares nothing with layerd.
+bytes. This file knows no product; what the products differs. It shares nothing with layerd.
 
 It runs in a network namespace of its own. FOLDER/storage is the real registry's; the front writes into FOLDER: record,
 public-ca.crt and site-ca.crt, hosts (name and address, for DNS) and, once all ports are open, ready.

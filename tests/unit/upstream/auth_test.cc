@@ -279,6 +279,7 @@ TEST_CASE("a realm without TLS is upgraded on the registry's own host and never 
   }
 }
 
+// rules: realm-at-home, basic-after-wrong-realm
 TEST_CASE("null:// means the registry's own token server, and Basic where it has none") {
   Upstreams up;
   up.configure("reg.example", up.login("me", "pw"));
