@@ -260,6 +260,7 @@ void RequestFlow::read_error(Landed landed) {
 
 void RequestFlow::on_error_body(std::string_view body) {
   if (auto wrong = wrong_transport(place_, head_.status, body)) return finish(std::move(*wrong));
+  if (!is_elsewhere_ && is_ingress_404(head_, body)) return finish(no_route(place_));
   if (head_.status == 404 && !is_registrys_own_404(head_, body, is_elsewhere_))
     return finish(not_a_registry(place_, head_.status));
   auto error = status_error(head_, body, fmt::format("{} for {}", place_, endpoint_.repository));

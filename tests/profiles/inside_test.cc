@@ -1,5 +1,7 @@
 // Registries that sites run themselves (protocol.md §3.4, users.md 1, 2 and 5): Harbor, Nexus, GitLab, Gitea,
 // zot; with a private authority, most of them behind nginx as ingress.
+#include <filesystem>
+
 #include "tests/profiles/site.h"
 
 using namespace layerd::test;
@@ -179,6 +181,28 @@ TEST_CASE("Gitea: two challenges, tokens without expiry or service, no ranges", 
     node.must_pull(host + "/jenkins/app:1", closed);
     CHECK(node.token_request().credential == "Basic jenkins:gitea s3cret");
   }
+}
+
+// rules: ingress-without-route
+TEST_CASE("a registry behind Traefik: a lost route is no word of the registry, what is cached goes on",
+          "[profiles]") {
+  const Image image = World::get().publish("team/app");
+  const auto route = World::get().path("traefik.route");
+  write_text(route, "");
+  Node node(fmt::format("tags: {{fresh_for: 0s}}\nconfigs: {{traefik.corp.example: {{{}}}}}\n", site_tls()));
+  node.must_pull("traefik.corp.example/team/app:1", image);
+  std::filesystem::remove(route);
+  const ProbeReply known = node.get("/v2/team/app/manifests/1?ns=traefik.corp.example");
+  INFO(known.status << " " << known.body);
+  CHECK(known.status == 200);
+  CHECK(known.header("layerd-source") == "stale");
+  const ProbeReply unknown = node.get("/v2/team/app/manifests/2?ns=traefik.corp.example");
+  INFO(unknown.status << " " << unknown.body);
+  CHECK(unknown.status == 502);
+  CHECK(unknown.body.find("an ingress does that has no route for this host") != std::string::npos);
+  // The registry's own 404 is one.
+  write_text(route, "");
+  CHECK(node.get("/v2/team/app/manifests/2?ns=traefik.corp.example").status == 404);
 }
 
 TEST_CASE("zot with Basic", "[profiles]") {

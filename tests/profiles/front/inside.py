@@ -1,8 +1,10 @@
 """Registries that sites run themselves, as protocol.md §3 tells of them. Each oddity names its section. Accounts are
 made up, and all have certificates of the site's own authority.
 """
+import os
+
 from dialects import Basic, Bearer, Registry
-from internet import Realm, error
+from internet import Realm, Reply, error
 
 
 class Harbor(Bearer):
@@ -97,6 +99,20 @@ class Gitea(Bearer):
         reply = super().deliver(rq, repository, kind, reference)
         reply.headers = [header for header in reply.headers if header[0].lower() != "accept-ranges"]
         return reply
+
+
+class Traefik(Registry):
+    """users.md: a registry behind Traefik, which is played here. Without a route for the host it says what every Go
+    server says (net/http.NotFound), as text."""
+    hosts, certificate = ["https://traefik.corp.example"], "site"
+
+    def __init__(self, folder):
+        self.route = folder + "/traefik.route"
+
+    def answer(self, rq):
+        if os.path.exists(self.route):
+            return super().answer(rq)
+        return Reply(404, "404 page not found\n", [("X-Content-Type-Options", "nosniff")], "text/plain; charset=utf-8")
 
 
 class Zot(Basic):

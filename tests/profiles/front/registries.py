@@ -1,5 +1,6 @@
 """Which registries there are in the world of the tests, and at which names."""
-from inside import (Distribution, Gitea, GitLab, Harbor, HarborCore, Nexus, NexusBearer, NexusWeb, Zot)
+from inside import (Distribution, Gitea, GitLab, Harbor, HarborCore, Nexus, NexusBearer, NexusWeb,
+                    Traefik, Zot)
 from public import (Aliyun, ArtifactRegistry, AzureAcr, DockerHub, Ecr, EcrPublic, Gcr, Ghcr, K8sRegistry, Quay,
                     Tencent)
 
@@ -39,5 +40,6 @@ def members(folder):
         NexusWeb(), NexusBearer(), Nexus(NEXUS_SERVICE), Nexus("http://docker.nexus.local", True),
         Nexus("https://nexus.corp.example:8443", False, "/repository/docker-group/v2/"),
         GitLab(), Gitea("git.corp.example", "https://git.corp.example/v2/token"),
-        Gitea("gitea.corp.example", "http://gitea.corp.example/v2/token"), Zot(), Distribution()]
+        Gitea("gitea.corp.example", "http://gitea.corp.example/v2/token"), Traefik(folder), Zot(),
+        Distribution()]
     return [member for registry in registries for member in registry.members()] + [core]
