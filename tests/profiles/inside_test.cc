@@ -196,13 +196,13 @@ TEST_CASE("a registry behind Traefik: a lost route is no word of the registry, w
   INFO(known.status << " " << known.body);
   CHECK(known.status == 200);
   CHECK(known.header("layerd-source") == "stale");
-  const ProbeReply unknown = node.get("/v2/team/app/manifests/2?ns=traefik.corp.example");
+  const ProbeReply unknown = node.get("/v2/team/app/manifests/none?ns=traefik.corp.example");
   INFO(unknown.status << " " << unknown.body);
   CHECK(unknown.status == 502);
   CHECK(unknown.body.find("an ingress does that has no route for this host") != std::string::npos);
   // The registry's own 404 is one.
   write_text(route, "");
-  CHECK(node.get("/v2/team/app/manifests/2?ns=traefik.corp.example").status == 404);
+  CHECK(node.get("/v2/team/app/manifests/none?ns=traefik.corp.example").status == 404);
 }
 
 TEST_CASE("zot with Basic", "[profiles]") {
