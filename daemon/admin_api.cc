@@ -60,6 +60,8 @@ AdminApi::AdminApi(Loop& loop, cache::BlobStore& store, cache::Catalog& catalog)
     : loop_(loop), store_(store), catalog_(catalog) {}
 
 Ticket AdminApi::answer(const AdminRequest& request, Callback<void(AdminReply)> done) {
+  if (request.method == "GET" && request.path == "/v1/check" && check_)
+    return check_(text_of(request, "name"), text_of(request, "platform"), std::move(done));
   if (request.method == "GET" || request.method == "HEAD") return reply_later(read(request), std::move(done));
   if (request.method != "POST")
     return reply_later(admin_error(405, "unsupported", "GET and POST are understood here"), std::move(done));

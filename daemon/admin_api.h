@@ -40,6 +40,10 @@ class AdminApi {
   // discarded; a removal or verification under way ends unseen.
   Ticket answer(const AdminRequest& request, Callback<void(AdminReply)> done);
 
+  // What answers GET /v1/check?name=N&platform=P; without it that request is 404. Set once.
+  using Check =
+      Callback<Ticket(const std::string& name, const std::string& platform, Callback<void(AdminReply)> done)>;
+  void set_check(Check check) { check_ = std::move(check); }
   // What GET /v1/status answers; without it (no daemon) that request is 404. Set once.
   void set_status(Callback<Json()> status) { status_ = std::move(status); }
 
@@ -56,6 +60,7 @@ class AdminApi {
   cache::BlobStore& store_;
   cache::Catalog& catalog_;
   Callback<Json()> status_;
+  Check check_;
 };
 
 }  // namespace layerd::daemon

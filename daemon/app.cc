@@ -72,6 +72,7 @@ Result<std::unique_ptr<App>> App::start(UvLoop& loop, SettingsPtr settings, Conf
   if (auto opened = app->open_store(); !opened) return std::move(opened).error();
   app->build_upstream();
   app->build_mirror();
+  app->build_check();
   app->register_gauges();
   if (auto listening = app->listen(std::move(sockets)); !listening) return std::move(listening).error();
   return app;
@@ -146,6 +147,10 @@ void App::build_mirror() {
   server_ = std::make_unique<http::Server>(loop_, *mirror_, metrics_, limits);
   admin_ = std::make_unique<AdminApi>(loop_, *store_, store_->catalog());
   admin_->set_status([this] { return status(); });
+  admin_->set_check(
+      [this](const std::string& name, const std::string& platform, Callback<void(AdminReply)> done) {
+        return check(name, platform, std::move(done));
+      });
   admin_root_ = std::make_unique<AdminService>(*admin_, true);
   admin_guest_ = std::make_unique<AdminService>(*admin_, false);
   admin_root_server_ = std::make_unique<http::Server>(loop_, *admin_root_, metrics_);

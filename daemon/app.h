@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "daemon/admin_service.h"
 #include "daemon/config.h"
 #include "daemon/settings.h"
+#include "proxy/check_parts.h"
 #include "proxy/download_table.h"
 #include "proxy/http/client_pool.h"
 #include "proxy/http/server.h"
@@ -46,6 +48,12 @@ class App {
   App(const App&) = delete;
   App& operator=(const App&) = delete;
 
+  // Only what asks upstreams: for `layerd check` when no daemon runs. Opens no store and listens nowhere.
+  static std::unique_ptr<App> for_check(UvLoop& loop, SettingsPtr settings);
+  // Walks a pull or a login (docs/check.md). Answers the JSON of GET /v1/check; 400: no such name can be;
+  // 409: too many run at once.
+  Ticket check(const std::string& name, const std::string& platform, Callback<void(AdminReply)> done);
+
   // New settings for the next requests; running pulls keep theirs. Answers the keys whose change
   // takes effect at the next start only. Does nothing once drain() was called.
   std::vector<std::string> apply(SettingsPtr settings, ConfigState state);
@@ -65,6 +73,8 @@ class App {
   Result<Ok> open_store();
   void build_upstream();
   void build_mirror();
+  void build_check();
+  Json check_json(const proxy::CheckReport& report) const;
   Result<Ok> listen(std::vector<systemd::InheritedSocket> sockets);
   void serve_unnamed(const std::vector<systemd::InheritedSocket>& sockets);
   Result<Ok> listen_mirror(std::vector<systemd::InheritedSocket>& sockets);
@@ -97,6 +107,8 @@ class App {
   std::unique_ptr<http::PooledClient> client_;
   std::unique_ptr<UvChildren> children_;
   std::unique_ptr<upstream::RegistryFetcher> fetcher_;
+  std::optional<proxy::CheckParts> check_parts_;
+  std::vector<std::weak_ptr<int>> checks_;  // that run; some have ended
   std::unique_ptr<proxy::DownloadTable> downloads_;
   std::unique_ptr<proxy::Mirror> mirror_;
   std::unique_ptr<proxy::SiteService> site_;

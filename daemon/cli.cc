@@ -9,7 +9,9 @@
 
 #include "daemon/admin_access.h"
 #include "daemon/cache_commands.h"
+#include "daemon/check_command.h"
 #include "daemon/config_command.h"
+#include "daemon/opener_command.h"
 #include "daemon/serve.h"
 #include "daemon/status_command.h"
 #include "daemon/version.h"
@@ -23,6 +25,7 @@ struct Choice {
   bool config_given = false;
   bool check = false, json = false, blobs = false, markdown = false;
   StatusOptions status;
+  CheckOptions checked;
   std::vector<std::string> names;
   std::function<int()> run;
 };
@@ -84,10 +87,30 @@ void add_cache_commands(CLI::App& app, Choice& choice) {
   });
 }
 
+void add_check_command(CLI::App& app, Choice& choice) {
+  auto* check =
+      app.add_subcommand("check", "how a name would be pulled, step by step; the cause where it fails");
+  check->add_option("name", choice.checked.name, "an image, or a registry for its login")->required();
+  check->add_flag("--json", choice.checked.json, "for machines (docs/check.md)");
+  check->add_option("--platform", choice.checked.platform, "os/architecture; default: this machine's");
+  check
+      ->add_option("--root", choice.checked.runtime_root,
+                   "where the container runtime's configuration lies, for example /host")
+      ->capture_default_str();
+  check->callback([&] {
+    choice.run = [&] {
+      auto settings = settings_for_command(choice.config, choice.config_given);
+      return settings ? check_command(*settings, choice.checked) : 2;
+    };
+  });
+}
+
 void add_commands(CLI::App& app, Choice& choice) {
   app.add_subcommand("serve", "the daemon")->callback([&] {
     choice.run = [&] { return serve_command(choice.config, choice.config_given); };
   });
+  app.add_subcommand("root-helper", "opens for the daemon what only root may read; started by systemd")
+      ->callback([&] { choice.run = [&] { return opener_command(choice.config, choice.config_given); }; });
   auto* config = app.add_subcommand("config", "the effective configuration with secrets masked");
   config->add_flag("--check", choice.check, "only say whether it is valid");
   config->add_flag("--markdown", choice.markdown,
@@ -107,6 +130,7 @@ void add_commands(CLI::App& app, Choice& choice) {
       return settings ? status_command((*settings)->admin_socket, choice.status) : 2;
     };
   });
+  add_check_command(app, choice);
   add_cache_commands(app, choice);
 }
 

@@ -10,7 +10,7 @@
 #include "daemon/config_proxy.h"
 #include "daemon/config_registries.h"
 #include "daemon/settings_table.h"
-#include "runtime/file.h"
+#include "runtime/guarded_file.h"
 
 namespace layerd::daemon {
 
@@ -93,6 +93,7 @@ LoadedConfig parse_config(std::string path, std::string text, const ReadText& re
   ConfigReader reader(path, options.check_files, loaded.warnings, loaded.errors);
   read_map(root, settings_keys(), settings, reader, UnknownKey::is_error, "", later_key_message);
   warn_of_mirrors_behind_aliases(root, settings.rules, reader);
+  warn_of_proxy(root, settings.proxy, reader);
   add_dns_names(settings.dns, settings.rules);
   if (!settings.registries_file.empty())
     read_second_file(settings.registries_file, *root.find("registries_file"), read, options, settings,
@@ -114,7 +115,7 @@ LoadedConfig load_config(const std::string& path, LoadOptions options) {
   std::vector<net::FileStamp> stamps;
   const ReadText read = [&stamps](const std::string& name) {
     stamps.push_back(net::FileStamp::of(name));
-    return read_file(name, kMostConfigBytes);
+    return read_guarded(name, kMostConfigBytes);
   };
   auto text = read(path);
   LoadedConfig loaded;

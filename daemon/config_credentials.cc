@@ -7,7 +7,7 @@
 
 #include "proxy/registry/docker_config.h"
 #include "proxy/registry/pattern.h"
-#include "runtime/file.h"
+#include "runtime/guarded_file.h"
 
 namespace layerd::daemon {
 namespace {
@@ -23,7 +23,7 @@ std::string shown_list(const std::vector<std::string>& texts) {
 // What is wrong inside a docker config is known before the first pull needs it.
 void check_docker_config(const YamlNode& at, std::string_view key, const std::string& path,
                          ConfigReader& reader) {
-  auto text = read_file(path, registry::kMostDockerConfigBytes);
+  auto text = read_guarded(path, registry::kMostDockerConfigBytes);
   // That it cannot be opened was told already.
   if (!text && text.error().code != Errc::invalid_request) return;
   if (!text) return reader.file_problem(at, fmt::format("{}: {}", key, text.error().message));

@@ -64,6 +64,23 @@ void read_proxy_password(const YamlNode& node, std::string_view key, ProxySettin
   out.password = secret.value_or("");
 }
 
+void warn_of_proxy(const YamlNode& root, const ProxySettings& proxy, ConfigReader& reader) {
+  const YamlNode* section = root.find("proxy");
+  const YamlNode* file = section && section->is_map() ? section->find("password_file") : nullptr;
+  if (!file || proxy.password_file.empty()) return;
+  const auto needs = [](const std::optional<net::Proxy>& one) {
+    return one && !one->username.empty() && one->password.empty();
+  };
+  if (needs(proxy.http) || needs(proxy.https)) return;
+  const auto has_password = [](const std::optional<net::Proxy>& one) {
+    return one && !one->password.empty();
+  };
+  reader.warn(*file,
+              has_password(proxy.http) || has_password(proxy.https)
+                  ? "proxy.password_file is not used: the URL holds a password, which wins; take it out there"
+                  : "proxy.password_file is not used: no URL names a user; write http://USER@host:port");
+}
+
 void add_environment(const char* (*environment)(const char* name), ProxySettings& out,
                      std::vector<Problem>& warnings) {
   const auto take = [&](const char* name, bool is_set, std::optional<net::Proxy>& proxy) {

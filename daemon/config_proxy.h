@@ -19,6 +19,9 @@ void read_no_proxy(const YamlNode& node, std::string_view key, ProxySettings& ou
 void read_proxy_password(const YamlNode& node, std::string_view key, ProxySettings& out,
                          ConfigReader& reader);
 
+// Keys of `proxy` that contradict each other, or do nothing. root: of the file, all of it read.
+void warn_of_proxy(const YamlNode& root, const ProxySettings& proxy, ConfigReader& reader);
+
 // HTTP_PROXY, HTTPS_PROXY and NO_PROXY, lower case where there is no upper, for what the file does not say.
 // A value that cannot be used is a warning.
 void add_environment(const char* (*environment)(const char* name), ProxySettings& out,

@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "runtime/file.h"
+#include "runtime/guarded_file.h"
 #include "runtime/log.h"
 
 namespace layerd::daemon {
@@ -81,7 +81,7 @@ std::optional<std::string> ConfigReader::readable_file(const YamlNode& node, std
                                                        bool secret) {
   auto name = path(node, key);
   if (!name || name->empty()) return name;
-  auto file = File::open(*name, O_RDONLY | O_NONBLOCK);
+  auto file = open_guarded(*name);
   struct stat info {};
   if (!file) {
     file_problem(node, fmt::format("{}: {}", key, file.error().message));
@@ -97,7 +97,7 @@ std::optional<std::string> ConfigReader::secret_of(const YamlNode& node, std::st
   const auto before = errors_.size() + warnings_.size();
   auto name = readable_file(node, key, true);
   if (!name || name->empty()) return std::nullopt;
-  auto content = read_file(*name, kMostSecretBytes);
+  auto content = read_guarded(*name, kMostSecretBytes);
   if (!content) {
     if (before == errors_.size() + warnings_.size())
       file_problem(node, fmt::format("{}: {}", key, content.error().message));

@@ -151,6 +151,10 @@ registry::HostSettingsPtr finish_host(const YamlNode& key, const std::string& se
     reader.error(key, where + "auth.username holds a colon, which cannot be sent");
   if (settings.cert_file.empty() != settings.key_file.empty())
     reader.error(key, where + "tls: cert_file and key_file belong together, one of them is missing");
+  if (settings.insecure_skip_verify && (!settings.ca_file.empty() || !settings.ca_dir.empty()))
+    reader.warn(key, where +
+                         "tls: insecure_skip_verify takes any certificate, so that ca_file and ca_dir are "
+                         "not used; take one of them out");
   if (!settings.system_cas && settings.ca_file.empty() && settings.ca_dir.empty() &&
       !settings.insecure_skip_verify)
     reader.warn(key, where +

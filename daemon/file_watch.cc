@@ -1,12 +1,9 @@
 #include "daemon/file_watch.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <climits>
-#include <deque>
 #include <set>
+
+#include "runtime/path_walk.h"
 
 namespace layerd::daemon {
 namespace {
@@ -18,63 +15,15 @@ constexpr Duration kSettle = 100ms;  // between looks at a file that is being wr
 constexpr int kMostLooks = 6;        // then it is taken as it is
 constexpr Duration kSlow = 10s;      // where the kernel tells nothing of a change
 constexpr Duration kSlowBlind = 1s;  // where it cannot be asked
-constexpr int kMostLinks = 40;       // as the kernel has it
-
-void put_in_front(std::deque<std::string>& parts, std::string_view path) {
-  std::vector<std::string> fresh;
-  while (!path.empty()) {
-    const auto slash = std::min(path.find('/'), path.size());
-    if (slash > 0) fresh.emplace_back(path.substr(0, slash));
-    path.remove_prefix(std::min(slash + 1, path.size()));
-  }
-  parts.insert(parts.begin(), fresh.begin(), fresh.end());
-}
-
-std::string parent_of(const std::string& folder) {
-  const auto slash = folder.rfind('/');
-  return slash == std::string::npos || slash == 0 ? "/" : folder.substr(0, slash);
-}
-
-std::string absolute(const std::string& path) {
-  if (path.starts_with('/')) return path;
-  char folder[PATH_MAX];
-  return ::getcwd(folder, sizeof folder) ? std::string(folder) + "/" + path : "/" + path;
-}
 
 }  // namespace
 
 std::vector<std::string> deciding_folders(const std::string& path) {
   std::set<std::string> folders;
-  std::string at = "/";
-  std::deque<std::string> parts;
-  put_in_front(parts, absolute(path));
-  for (int links = 0; !parts.empty() && links <= kMostLinks;) {
-    const std::string part = std::move(parts.front());
-    parts.pop_front();
-    if (part == ".") continue;
-    if (part == "..") {
-      at = parent_of(at);
-      continue;
-    }
-    const std::string entry = (at == "/" ? "" : at) + "/" + part;
-    struct stat found {};
-    if (::lstat(entry.c_str(), &found) != 0) {
-      folders.insert(at);
-      break;
-    }
-    char target[PATH_MAX];
-    const auto size = S_ISLNK(found.st_mode) ? ::readlink(entry.c_str(), target, sizeof target) : -1;
-    if (size > 0) {
-      ++links;
-      folders.insert(at);
-      if (target[0] == '/') at = "/";
-      put_in_front(parts, {target, static_cast<std::size_t>(size)});
-    } else if (parts.empty()) {
-      folders.insert(at);
-    } else {
-      at = entry;
-    }
-  }
+  walk_path(path, [&](const PathStep& step) {
+    if (!step.is_there || step.is_link || step.is_last) folders.insert(step.folder);
+    return true;
+  });
   return {folders.begin(), folders.end()};
 }
 

@@ -160,6 +160,7 @@ void respond_error(http::Exchange& exchange, const Asked* asked, const Error& er
   if (asked && asked->route.kind == registry::RouteKind::manifest) subject = registry::ErrorSubject::manifest;
   if (asked && asked->route.kind == registry::RouteKind::blob) subject = registry::ErrorSubject::blob;
   const registry::HttpError answer = registry::http_error_of(error, subject);
+  exchange.note(notes::kDiagnosis, answer.diagnosis);
   exchange.note(notes::kError, answer.message);
   http::ResponseHead head;
   head.status = answer.status;

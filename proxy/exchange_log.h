@@ -28,6 +28,7 @@ inline constexpr std::string_view kDigest = "digest";
 inline constexpr std::string_view kCache = "cache";
 inline constexpr std::string_view kRange = "range";
 inline constexpr std::string_view kUpstream = "upstream";
+inline constexpr std::string_view kDiagnosis = "diagnosis";
 inline constexpr std::string_view kError = "err";
 }  // namespace notes
 

@@ -52,7 +52,11 @@ bool is_object(RouteKind kind) {
 }  // namespace
 
 Mirror::Mirror(const MirrorParts& parts, MirrorSettingsPtr settings, SitePages pages)
-    : services_(parts), settings_(std::move(settings)), pages_(std::move(pages)), log_(parts.metrics) {
+    : services_(parts),
+      settings_(std::move(settings)),
+      pages_(std::move(pages)),
+      log_(parts.metrics),
+      asked_lately_(parts.loop) {
   LAYERD_CHECK(settings_ && settings_->rules);
 }
 
@@ -147,6 +151,7 @@ void Mirror::serve_site(http::Exchange& exchange) {
 std::unique_ptr<http::Handler> Mirror::serve_object(http::Exchange& exchange, AskedPtr asked) {
   switch (asked->route.kind) {
     case RouteKind::manifest:
+      asked_lately_.note(asked->route.ns);
       return serve_manifest(services_, settings_, exchange, std::move(asked));
     case RouteKind::blob:
       return serve_blob(services_, settings_, exchange, std::move(asked));

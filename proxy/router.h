@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "proxy/asked.h"
+#include "proxy/asked_lately.h"
 #include "proxy/exchange_log.h"
 #include "proxy/http/exchange.h"
 #include "proxy/mirror_services.h"
@@ -40,6 +41,7 @@ class Mirror final : public http::Service {
   // A reload: the next request sees the new settings, running ones keep theirs.
   void set_settings(MirrorSettingsPtr settings);
   const ServedTally& tally() const { return log_.tally(); }
+  const AskedLately& asked_lately() const { return asked_lately_; }
 
  private:
   bool refuses(http::Exchange& exchange, std::string_view authority);
@@ -51,6 +53,7 @@ class Mirror final : public http::Service {
   MirrorSettingsPtr settings_;
   SitePages pages_;
   ExchangeLog log_;
+  AskedLately asked_lately_;
   std::unordered_map<std::string, AskedPtr> understood_;  // by target of GET and HEAD; bounded
 };
 

@@ -100,14 +100,18 @@ Result<Ok> File::sync(bool data_only) const {
 Result<std::string> read_file(const std::string& path, std::size_t most) {
   auto file = File::open(path, O_RDONLY);
   if (!file) return std::move(file).error();
+  return read_all(**file, most);
+}
+
+Result<std::string> read_all(const File& file, std::size_t most) {
   std::string content;
   for (;;) {
-    auto part = (*file)->read_at(content.size(), 64 * 1024);
+    auto part = file.read_at(content.size(), 64 * 1024);
     if (!part) return std::move(part).error();
     if (part->empty()) return content;
     content.append(part->view());
     if (content.size() > most)
-      return {Errc::invalid_request, path + " has more than " + std::to_string(most) + " bytes"};
+      return {Errc::invalid_request, file.path() + " has more than " + std::to_string(most) + " bytes"};
   }
 }
 

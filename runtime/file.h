@@ -52,6 +52,7 @@ class File {
 using FilePtr = std::shared_ptr<File>;
 
 // A whole small file. Errors name the path. Blocks.
+Result<std::string> read_all(const File& file, std::size_t most);
 Result<std::string> read_file(const std::string& path, std::size_t most = 16u << 20);
 // Writes beside the file, fsyncs, renames over it, fsyncs the folder. Blocks.
 Result<Ok> replace_file(const std::string& path, ByteView content, mode_t mode = 0600);

@@ -13,22 +13,23 @@
 #include "proxy/net/hosts_toml.h"
 #include "proxy/net/tls_files.h"
 #include "runtime/file.h"
-#include "runtime/log.h"
 
 namespace layerd::net {
 namespace {
 
 constexpr std::uint16_t kHttps = 443;
 
+void complain(CertsFolder& out, const std::string& what) {
+  out.complaint += (out.complaint.empty() ? "" : "; ") + what;
+}
+
 // One that is there and shut is no reason to fail: most hosts need nothing of it.
-bool is_readable_folder(const std::string& folder) {
+bool is_readable_folder(const std::string& folder, CertsFolder& out) {
   struct stat found {};
   if (stat(folder.c_str(), &found) != 0 || !S_ISDIR(found.st_mode)) return false;
   if (access(folder.c_str(), R_OK | X_OK) == 0) return true;
-  LogLine(LogLevel::warn, "certs_folder")
-      .field("folder", folder)
-      .field("err", fmt::format("it belongs to user {} and cannot be read; its certificates are not used",
-                                found.st_uid));
+  complain(out, fmt::format("{} belongs to user {} and cannot be read; its certificates are not used", folder,
+                            found.st_uid));
   return false;
 }
 
@@ -70,10 +71,8 @@ bool read_containerds(const std::string& folder, const std::string& host, std::u
   if (!text) return false;
   auto parsed = parse_hosts_toml(*text);
   if (!parsed) {
-    LogLine(LogLevel::warn, "hosts_toml")
-        .field("file", path)
-        .field("err", parsed.error().message)
-        .field("using", "the *.crt, *.cert and *.key beside it, as containerd does");
+    complain(out, fmt::format("{} {}; as for containerd the *.crt, *.cert and *.key beside it count", path,
+                              parsed.error().message));
     return false;
   }
   if (parsed->server.empty() || means(parsed->server, host, port)) add(parsed->top, folder, out);
@@ -128,8 +127,7 @@ Result<CertsFolder> read_certs_folder(const std::vector<std::string>& roots, con
     for (const std::string& name : names_of(host, port)) {
       const std::string folder = root + "/" + name;
       out.stamps.push_back(FileStamp::of(folder));
-      if (!is_readable_folder(folder)) continue;
-      out.is_there = true;
+      if (!is_readable_folder(folder, out)) continue;
       if (read_containerds(folder, host, port, out)) return out;
       if (auto read = read_dockers(folder, out); !read) return std::move(read).error();
       return out;

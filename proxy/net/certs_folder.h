@@ -12,18 +12,20 @@
 namespace layerd::net {
 
 struct CertsFolder {
-  bool is_there = false;
   std::vector<std::string> ca_files;                        // trusted besides the system's
   std::vector<std::pair<std::string, std::string>> client;  // certificate and key; no key: in the same file
   bool skip_verify = false;
   std::vector<FileStamp> stamps;  // of what was looked at, there or not
+  std::string complaint;          // what is there and cannot be used; empty: nothing
+  // There is no folder, or it is about other things (a hosts.toml that names mirrors alone).
+  bool says_nothing() const { return ca_files.empty() && client.empty() && !skip_verify; }
 };
 
 // What the first folder that is there says of host:port. For each of `roots` in order these names count:
 // host:port and host_port_, and for port 443 host alone before them. containerd's rule for a folder with a
-// hosts.toml holds: it alone counts, unless it cannot be parsed (a warning in the log, as over there).
-// A folder that cannot be read is a warning in the log. Errors: config, naming the file: docker's rule that
-// a .cert without a .key, or the other way round, is an error.
+// hosts.toml holds: it alone counts, unless it cannot be parsed (a complaint; a warning in the log over
+// there). A folder that cannot be read is a complaint as well. Errors: config, naming the file: docker's rule
+// that a .cert without a .key, or the other way round, is an error.
 Result<CertsFolder> read_certs_folder(const std::vector<std::string>& roots, const std::string& host,
                                       std::uint16_t port);
 

@@ -60,8 +60,8 @@ class Dialer {
  public:
   virtual ~Dialer() = default;
   // Errors: upstream_unreachable with a diagnosis (dns_not_found, dns_timeout, connect_refused,
-  // connect_timeout, network_unreachable, tls_name_mismatch, tls_unknown_ca, tls_self_signed, tls_expired,
-  // tls_not_yet_valid, scheme_mismatch, tls_protocol, proxy_failed, ...); refused_by_policy
+  // connect_timeout, network_unreachable, tls_name_mismatch, dns_suspicious, tls_unknown_ca, tls_self_signed,
+  // tls_expired, tls_not_yet_valid, scheme_mismatch, tls_protocol, proxy_failed, ...); refused_by_policy
   // (address_not_allowed); upstream_timeout.
   virtual Ticket dial(const DialRequest& request, Done<ByteStreamPtr> done) = 0;
 };

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "proxy/net/address.h"
+#include "proxy/net/foreign_names.h"
 #include "proxy/net/proxy_tunnel.h"
 #include "proxy/net/tcp_stream.h"
 #include "proxy/net/tls_stream.h"
@@ -57,6 +58,7 @@ struct NetDialer::Dial final : Pending<ByteStreamPtr> {
   void get_context();
   void secure(Result<TlsContextPtr> context);
   void shaken(Result<Ok> result);
+  bool was_led_astray(const Error& error) const;
   void late();
   void moved_on() const {
     if (request.progress) request.progress();
@@ -196,11 +198,24 @@ void NetDialer::Dial::shaken(Result<Ok> result) {
   if (request.report) request.report->tls = tls->peer_certificates();
   if (!result) {
     Error error = std::move(result).error();
+    if (was_led_astray(error)) {
+      error.diagnosis = "dns_suspicious";
+      error.message += "; DNS, or something on the way, leads to somebody else's server";
+    }
     if (request.proxy) error.message += fmt::format(" (through the proxy {})", request.proxy->str());
     return end(std::move(error));
   }
   moved_on();
   end(ByteStreamPtr(std::move(tls)));
+}
+
+// A certificate that is good for somebody of quite another name, at an address that DNS gave.
+bool NetDialer::Dial::was_led_astray(const Error& error) const {
+  if (error.diagnosis != "tls_name_mismatch" || request.proxy) return false;
+  if (!request.tls_settings.server_name.empty() || !owner.resolver_.is_asked_in_dns(request.host))
+    return false;
+  const auto peer = tls->peer_certificates();
+  return peer && !peer->chain.empty() && are_foreign(peer->chain.front().names, request.host);
 }
 
 void NetDialer::Dial::late() {

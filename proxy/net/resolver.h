@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "proxy/net/dns_report.h"
 #include "proxy/net/file_stamp.h"
 #include "proxy/net/resolver_channel.h"
 #include "proxy/net/resolver_settings.h"
@@ -34,6 +35,14 @@ class Resolver {
   // dns_timeout (no server answered), dns_failed (SERVFAIL, REFUSED, nonsense); the sentence names the
   // servers. When no server gives an answer, one that has run out less than an hour ago is used.
   Ticket lookup(const std::string& host, Done<std::vector<Address>> done);
+  // Asks every server there is for the name, past the cache and leaving no trace, for who explains it. Names
+  // that are no host names are reported as not found. No errors.
+  Ticket inquire(const std::string& host, Done<DnsReport> done);
+  // Would lookup() ask DNS for it? Not for addresses, fixed hosts, /etc/hosts and localhost.
+  bool is_asked_in_dns(const std::string& host) {
+    refresh();
+    return !known(host);
+  }
   // From now on. Cached answers stay for the names that would be asked for as before; look-ups under way
   // for the others begin again. Not from within a callback of lookup().
   void set(ResolverSettings settings);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include <cstdlib>
+#include <utility>
 
 #include "proxy/net/certificate_facts.h"
 #include "proxy/net/tls_files.h"
@@ -107,12 +108,13 @@ bool TlsContext::is_current() const {
   return true;
 }
 
-Result<TlsContextPtr> TlsContext::build(const TlsSettings& settings) {
+Result<TlsContextPtr> TlsContext::build(const TlsSettings& settings, std::string& complaint) {
   CertsFolder folder;
   if (!settings.certs_dirs.empty()) {
     auto read = read_certs_folder(settings.certs_dirs, settings.certs_host, settings.certs_port);
     if (!read) return unusable("tls_ca_file", "certs_dirs", read.error());
-    if (!read->is_there) return TlsContextPtr();
+    complaint = read->complaint;
+    if (read->says_nothing()) return TlsContextPtr();
     folder = std::move(*read);
   }
   ERR_clear_error();
@@ -269,25 +271,35 @@ TlsContexts::Entry& TlsContexts::entry_for(const TlsSettings& settings) {
 }
 
 void TlsContexts::look(Entry& entry) {
-  entry.job = workers_.run<TlsContextPtr>(
+  entry.job = workers_.run<Looked>(
       "TLS files",
-      [settings = entry.settings, old = entry.context]() -> Result<TlsContextPtr> {
-        if (old && old->is_current()) return old;
-        return TlsContext::build(settings);
+      [settings = entry.settings, old = entry.context, complaint = entry.complaint]() -> Result<Looked> {
+        if (old && old->is_current()) return Looked{old, complaint};
+        Looked looked;
+        auto built = TlsContext::build(settings, looked.complaint);
+        if (!built) return std::move(built).error();
+        looked.context = std::move(*built);
+        return looked;
       },
-      [this, &entry](Result<TlsContextPtr> result) { looked(entry, std::move(result)); });
+      [this, &entry](Result<Looked> result) { looked(entry, std::move(result)); });
 }
 
-void TlsContexts::looked(Entry& entry, Result<TlsContextPtr> result) {
+void TlsContexts::looked(Entry& entry, Result<Looked> looked) {
   entry.job.reset();
-  if (result) {
-    entry.context = *result;
-    entry.is_plain = *result == nullptr;
+  Result<TlsContextPtr> result =
+      looked ? Result<TlsContextPtr>(looked->context) : Result<TlsContextPtr>(looked.error());
+  if (looked) {
+    if (!looked->complaint.empty() && looked->complaint != entry.complaint)
+      LogLine(LogLevel::warn, "certs_dirs").field("err", looked->complaint);
+    entry.complaint = looked->complaint;
+    entry.context = looked->context;
+    entry.is_plain = entry.context == nullptr;
     entry.checked = loop_.now();
   } else if (entry.context) {
-    LogLine(LogLevel::warn, "tls_files_unusable")
-        .field("err", result.error().message)
-        .field("using", "the old ones");
+    if (std::exchange(entry.complaint, looked.error().message) != looked.error().message)
+      LogLine(LogLevel::warn, "tls_files_unusable")
+          .field("err", looked.error().message)
+          .field("using", "the old ones");
     entry.checked = loop_.now();
     result = entry.context;
   }

@@ -24,10 +24,11 @@ namespace layerd::net {
 
 class TlsContext {
  public:
-  // Worker side. Null: certs_dirs are given and none has a folder for the host, so that the settings
-  // without them would make the same context. Errors: upstream_unreachable with diagnosis tls_ca_file or
+  // Worker side. Null: certs_dirs are given and say nothing of the host, so that the settings without
+  // them would make the same context. Errors: upstream_unreachable with diagnosis tls_ca_file or
   // tls_client_certificate, naming the file and the cause.
-  static Result<std::shared_ptr<TlsContext>> build(const TlsSettings& settings);
+  // complaint: is set to what in certs_dirs cannot be used and is no error.
+  static Result<std::shared_ptr<TlsContext>> build(const TlsSettings& settings, std::string& complaint);
   TlsContext();
   ~TlsContext();
   TlsContext(const TlsContext&) = delete;
@@ -83,15 +84,20 @@ class TlsContexts {
   struct Entry {
     TlsSettings settings;
     TlsContextPtr context;
-    bool is_plain = false;  // no folder of certs_dirs is there: the context without them serves
+    bool is_plain = false;  // certs_dirs say nothing of the host: the context without them serves
     TimePoint checked;
+    std::string complaint;  // the last, told once
     std::vector<std::shared_ptr<Waiter>> waiting;
     Ticket job;
   };
   Entry& entry_for(const TlsSettings& settings);
   void get_plain(const TlsSettings& plain, const std::shared_ptr<Waiter>& waiter);
+  struct Looked {
+    TlsContextPtr context;
+    std::string complaint;
+  };
   void look(Entry& entry);
-  void looked(Entry& entry, Result<TlsContextPtr> result);
+  void looked(Entry& entry, Result<Looked> result);
 
   Loop& loop_;
   Workers& workers_;

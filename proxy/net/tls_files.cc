@@ -12,7 +12,7 @@
 #include <cerrno>
 
 #include "proxy/net/certificate_facts.h"
-#include "runtime/file.h"
+#include "runtime/guarded_file.h"
 
 namespace layerd::net {
 namespace {
@@ -92,13 +92,13 @@ void FreeCertificate::operator()(x509_st* certificate) const { X509_free(certifi
 void FreeKey::operator()(evp_pkey_st* key) const { EVP_PKEY_free(key); }
 
 Result<std::vector<CertificatePtr>> read_certificates(const std::string& path) {
-  auto text = read_file(path, kMostCertificateBytes);
+  auto text = read_guarded(path, kMostCertificateBytes);
   if (!text) return file_error(text.error().message);
   return parse_certificates(path, *text);
 }
 
 Result<KeyPtr> read_key(const std::string& path) {
-  auto text = read_file(path, kMostCertificateBytes);
+  auto text = read_guarded(path, kMostCertificateBytes);
   if (!text) return file_error(text.error().message);
   const BioPtr bio = memory_of(*text);
   ERR_clear_error();

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "proxy/registry/text.h"
+#include "runtime/diagnosis.h"
 #include "runtime/json.h"
 #include "runtime/log.h"
 
@@ -93,8 +94,8 @@ HttpError http_error_of(const Error& error, ErrorSubject subject) {
     words += fmt::format(" (the registry asks to wait {} s)", error.retry_after->count());
   answer.message = printable(words, kMostMessage);
   answer.reason = printable(words, kMostReason);
-  answer.diagnosis = is_spec_code(error.diagnosis) ? std::string(name_of(error.code))
-                                                   : printable(error.diagnosis_code(), 64);
+  answer.diagnosis =
+      is_spec_code(error.diagnosis) ? std::string(name_of(error.code)) : printable(stable_code(error), 64);
   return answer;
 }
 

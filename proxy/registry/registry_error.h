@@ -18,7 +18,7 @@ struct HttpError {
   std::string code;       // of the spec: upper case and '_'
   std::string reason;     // phrase of the status line: printable ASCII, 1..200 bytes, no line end
   std::string message;    // the same words, at most 1 000 printable bytes
-  std::string diagnosis;  // stable word for programs, in `detail`
+  std::string diagnosis;  // stable code for programs, in `detail` (docs/diagnoses.md)
 };
 
 // containerd tries its next host on every one of these and asks none of them again and again:

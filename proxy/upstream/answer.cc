@@ -195,6 +195,7 @@ Error status_error(const http::ResponseHead& head, std::string_view body, std::s
       break;
     case 404:
       error.code = Errc::not_found;
+      if (registry::read_error_body(body).code == "NAME_UNKNOWN") error.diagnosis = "repository_unknown";
       break;
     case 416:
       error.code = Errc::range_unsatisfiable;

@@ -26,7 +26,7 @@ std::string source_of(const registry::Endpoint& endpoint, const NodeCredentials&
 void explain_none(Error& error, const registry::Endpoint& endpoint, const Authorization& authorization) {
   error.message += fmt::format("; no credentials are configured for {}", endpoint.base.authority());
   if (!authorization.near_misses.empty()) error.message += ": " + authorization.near_misses;
-  error.diagnosis = authorization.diagnosis.empty() ? "no_credentials" : authorization.diagnosis;
+  error.diagnosis = authorization.diagnosis.empty() ? "credentials_missing" : authorization.diagnosis;
 }
 
 void AuthorizationFlow::start(Done<Authorization> done) {
@@ -42,6 +42,7 @@ void AuthorizationFlow::find_credentials() {
 
 void AuthorizationFlow::on_credentials(Result<FoundCredentials> found) {
   if (!found) return finish(std::move(found).error());
+  if (parts_.watcher) parts_.watcher->looked_for_credentials(*found);
   credentials_ = std::move(found->credentials);
   outcome_.near_misses = found->near_misses();
   outcome_.diagnosis = found->diagnosis();
@@ -94,6 +95,7 @@ void AuthorizationFlow::ask_token_server() {
         "name; add configs: {{\"{}\": {{}}}} if it is right",
         endpoint_.base.authority(), realm->url.authority(), realm->url.authority());
   outcome_.token_request = request;
+  if (parts_.watcher) parts_.watcher->asks_for_token(request, outcome_.note);
   pending_ = parts_.tokens.get(request, [this](Result<TokenGrant> grant) { on_token(std::move(grant)); });
 }
 
@@ -115,6 +117,7 @@ void AuthorizationFlow::on_token(Result<TokenGrant> grant) {
     if (!instead_of_.empty()) error.message += "; it was asked in place of another: " + instead_of_;
     return finish(std::move(error));
   }
+  if (parts_.watcher) parts_.watcher->got_token(*grant);
   outcome_.header = "Bearer " + grant->token;
   outcome_.token = std::move(grant->token);
   outcome_.is_fresh = grant->is_fresh;
@@ -130,14 +133,18 @@ void AuthorizationFlow::explain(Error& error) const {
   } else if (!credentials_) {
     explain_none(error, endpoint_, outcome_);
   } else {
+    // A token server that knows the account may refuse the scope alone (GHCR, Docker Hub's words).
+    const bool is_about_scope =
+        error.status == 403 && error.message.find("access to the resource") != std::string::npos;
     error.message += fmt::format(" to the credentials of {}", source_of(endpoint_, *credentials_));
-    error.diagnosis = "credentials_refused";
+    error.diagnosis = is_about_scope ? "repository_denied" : "credentials_refused";
   }
 }
 
 Error AuthorizationFlow::none_configured() const {
-  Error error{Errc::denied, fmt::format("{} wants a user name and a password for {}",
-                                        origin_name(endpoint_.base), endpoint_.repository)};
+  Error error{Errc::denied,
+              fmt::format("{} wants a user name and a password{}{}", origin_name(endpoint_.base),
+                          endpoint_.repository.empty() ? "" : " for ", endpoint_.repository)};
   error.status = 401;
   explain_none(error, endpoint_, outcome_);
   return error;

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "runtime/digest.h"
-#include "runtime/file.h"
+#include "runtime/guarded_file.h"
 
 namespace layerd::upstream {
 namespace {
@@ -20,6 +20,10 @@ constexpr std::size_t kMostFiles = 256;
 std::string without_line_end(std::string text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
   return text;
+}
+
+Error unusable(std::string message, int sys_errno) {
+  return {Errc::config, std::move(message), sys_errno, 0, "credentials_unusable", {}};
 }
 
 }  // namespace
@@ -39,16 +43,17 @@ NodeCredentialsPtr make_credentials(registry::Credentials value) {
 Result<CredentialSource::PasswordFile> CredentialSource::read(const std::string& path,
                                                               const PasswordFile& known) {
   struct stat status {};
-  if (::stat(path.c_str(), &status) != 0)
-    return Error{Errc::config,
-                 fmt::format("cannot read the password file {}: {}", path, std::strerror(errno)), errno};
+  // In a folder that only root may enter it has no stamp, and is read each time.
+  const int failed = ::stat(path.c_str(), &status) == 0 ? 0 : errno;
+  if (failed != 0 && failed != EACCES)
+    return unusable(fmt::format("cannot read the password file {}: {}", path, std::strerror(failed)), failed);
   const Stamp stamp{status.st_mtim.tv_sec, status.st_mtim.tv_nsec, static_cast<std::uint64_t>(status.st_size),
                     status.st_ino, status.st_dev};
-  if (stamp == known.stamp) return known;
-  auto text = read_file(path, kMostPasswordBytes);
+  if (stamp == known.stamp && failed == 0) return known;
+  auto text = read_guarded(path, kMostPasswordBytes);
   if (!text)
-    return Error{Errc::config, fmt::format("cannot read the password file: {}", text.error().message),
-                 text.error().sys_errno};
+    return unusable(fmt::format("cannot read the password file: {}", text.error().message),
+                    text.error().sys_errno);
   return PasswordFile{stamp, without_line_end(std::move(*text))};
 }
 
@@ -128,6 +133,7 @@ class CredentialSource::Lookup final : public Pending<FoundCredentials> {
       auto choice = registry::choose(*file.config, place_);
       switch (choice.kind) {
         case registry::DockerChoice::Kind::credentials:
+          remark(*file.config, choice.credentials.source);
           return use(make_credentials(std::move(choice.credentials)));
         case registry::DockerChoice::Kind::helper:
           return ask({registry::HelperKind::docker, choice.helper, {}, {}, place_, choice.said},
@@ -137,6 +143,12 @@ class CredentialSource::Lookup final : public Pending<FoundCredentials> {
       }
     }
     next_helper();
+  }
+
+  // Problems of a file begin with the key of the entry they are about, which its source ends with.
+  void remark(const registry::DockerConfig& config, const std::string& source) {
+    for (const auto& problem : config.problems)
+      if (source.ends_with(problem.substr(0, problem.find(": ")))) found_.remarks.push_back(problem);
   }
 
   void next_helper() {

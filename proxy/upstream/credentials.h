@@ -40,6 +40,7 @@ struct CredentialStep {
 struct FoundCredentials {
   NodeCredentialsPtr credentials;       // null: none; ask anonymously
   std::vector<CredentialStep> steps;    // what was looked at before, in order
+  std::vector<std::string> remarks;     // what is odd about the entry that gave them, for people
   std::optional<HelperRequest> helper;  // that gave them
   bool is_fresh = true;                 // false: kept from an earlier run of the helper
   // For the error of a refusal when there are none: the steps that came near. Both may be empty.

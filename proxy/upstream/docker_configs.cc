@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "runtime/file.h"
+#include "runtime/guarded_file.h"
 #include "runtime/log.h"
 
 namespace layerd::upstream {
@@ -19,14 +19,16 @@ DockerConfigs::Known DockerConfigs::look(const std::string& file, const KnownLis
   const auto known = std::find_if(before.begin(), before.end(),
                                   [&](const Known& other) { return other.state.file == file; });
   const auto stamp = net::FileStamp::of(file);
-  // What stood in the way may go without a trace in the stamp: the rights to read it.
-  if (known != before.end() && known->stamp == stamp && known->state.trouble.empty()) return *known;
+  // What stood in the way may go without a trace in the stamp: the rights to read it. A file in a folder that
+  // only root may enter has no stamp.
+  if (known != before.end() && known->stamp == stamp && stamp.inode != 0 && known->state.trouble.empty())
+    return *known;
   Known now;
   now.state.file = file;
   now.stamp = stamp;
   struct stat info {};
   now.others_can_read = ::stat(file.c_str(), &info) == 0 && (info.st_mode & (S_IROTH | S_IWOTH)) != 0;
-  auto text = read_file(file, registry::kMostDockerConfigBytes);
+  auto text = read_guarded(file, registry::kMostDockerConfigBytes);
   auto parsed = text ? registry::parse_docker_config(*text, file)
                      : Result<registry::DockerConfig>(std::move(text).error());
   if (parsed) {

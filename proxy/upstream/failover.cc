@@ -28,7 +28,7 @@ int weight(const Error& error) {
       return 3;
     case Errc::upstream_unreachable:
       return error.diagnosis.starts_with("tls_") || error.diagnosis == "scheme_mismatch" ||
-                     error.diagnosis == "proxy_failed"
+                     error.diagnosis == "proxy_failed" || error.diagnosis == "dns_suspicious"
                  ? 5
                  : 2;
     case Errc::not_found:
@@ -45,7 +45,7 @@ bool is_worth_retrying(const Error& error) {
     case Errc::upstream_unreachable:
       if (error.diagnosis == "proxy_failed") return error.status == 0 || error.status >= 500;
       return error.diagnosis != "dns_not_found" && error.diagnosis != "scheme_mismatch" &&
-             !error.diagnosis.starts_with("tls_");
+             error.diagnosis != "dns_suspicious" && !error.diagnosis.starts_with("tls_");
     case Errc::upstream_timeout:
     case Errc::truncated:
     case Errc::overloaded:

@@ -6,6 +6,7 @@
 #include "proxy/upstream/credentials.h"
 #include "proxy/upstream/demands.h"
 #include "proxy/upstream/endpoint_health.h"
+#include "proxy/upstream/flow_watcher.h"
 #include "proxy/upstream/pull_limits.h"
 #include "proxy/upstream/refusals.h"
 #include "proxy/upstream/settings.h"
@@ -32,6 +33,7 @@ struct FlowParts {
   Counter& body_bytes;
   Counter& redirects;
   Counter& retries;
+  FlowWatcher* watcher = nullptr;  // null: nobody looks on
 };
 
 }  // namespace layerd::upstream

@@ -54,11 +54,16 @@ void RedirectFlow::on_head(Result<http::ClientResponse> response) {
   if (!response) {
     auto error = std::move(response).error();
     // The layers below name the host they dialled; how we came there only we know.
-    if (!url_.same_origin(request_.url))
+    if (!url_.same_origin(request_.url)) {
       error.message += fmt::format(" (where {} redirects to)", origin_name(request_.url));
+      const bool is_silence =
+          error.code == Errc::upstream_unreachable || error.code == Errc::upstream_timeout;
+      if (is_silence && error.diagnosis != "proxy_failed") error.diagnosis = "storage_unreachable";
+    }
     return finish(std::move(error));
   }
   answered_ = true;
+  if (parts_.watcher) parts_.watcher->answered(url_, response->head, !url_.same_origin(request_.url));
   if (request_.progress) request_.progress();
   if (is_redirect(response->head.status)) {
     response->body.reset();  // gives the connection back before the next request wants one

@@ -42,6 +42,8 @@ class RedirectFlow {
   void start(Done<Landed> done);
   // The origin that was asked last, for messages.
   std::string place() const;
+  // It asks a host the endpoint led to.
+  bool is_elsewhere() const { return !url_.same_origin(request_.url); }
   // True until the endpoint itself has answered once.
   bool is_at_endpoint() const { return hops_ == 0 && !answered_; }
 

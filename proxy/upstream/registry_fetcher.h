@@ -28,6 +28,8 @@ class RegistryFetcher final : public Fetcher {
   void set_download_limit(ByteCount rate) { download_limit_.set(rate); }
   // Where credentials come from besides `configs`, from the next request on. Never null.
   void set_credentials(registry::CredentialRulesPtr rules) { credentials_.set_rules(std::move(rules)); }
+  // What flows of their own may share with those of this object (`layerd check`).
+  const FlowParts& parts() const { return parts_; }
   // For `layerd status`: every endpoint asked lately, by name.
   std::vector<EndpointReport> health() const { return health_.report(); }
   // Pulls that an endpoint of health() said are left.

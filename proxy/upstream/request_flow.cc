@@ -264,14 +264,20 @@ void RequestFlow::on_error_body(std::string_view body) {
   if (head_.status == 404 && !is_registrys_own_404(head_, body, is_elsewhere_))
     return finish(not_a_registry(place_, head_.status));
   auto error = status_error(head_, body, fmt::format("{} for {}", place_, endpoint_.repository));
+  // A manifest that lists a blob its registry does not have is no wrong name.
+  const bool is_blob = request_.kind == Kind::blob && error.code == Errc::not_found;
+  if (is_blob && error.diagnosis.empty()) error.diagnosis = "blob_unknown";
   error.retry_after = retry_after(head_.headers, parts_.loop.wall_now());
   if (error.retry_after)
     error.message += fmt::format(" (asks to come back after {} s)", error.retry_after->count());
   if (head_.status == 429 && !is_elsewhere_) note_rate_limit(error);
+  const bool is_storage_broken = is_elsewhere_ && error.code == Errc::upstream_status && head_.status != 429;
+  if (is_storage_broken) error.diagnosis = "storage_unreachable";
   if (error.code != Errc::denied) return finish(std::move(error));
   // A storage that refuses says nothing about rights: those the registry had already granted.
   if (is_elsewhere_) {
     error.code = Errc::upstream_status;
+    error.diagnosis = "storage_unreachable";
     return finish(std::move(error));
   }
   error = denied_error(body);
@@ -298,7 +304,9 @@ Error RequestFlow::denied_error(std::string_view body) const {
   if (authorization_->credentials) {
     error.message +=
         fmt::format(" to the credentials of {}", source_of(endpoint_, *authorization_->credentials));
-    error.diagnosis = "credentials_refused";
+    // Who was given a token, or is told 403, is known there and has no right to this.
+    const bool is_known_there = authorization_->token_request || head_.status == 403;
+    error.diagnosis = is_known_there ? "repository_denied" : "credentials_refused";
   } else if (!authorization_->note.empty()) {
     error.message += "; " + authorization_->note;
     error.diagnosis = "credentials_withheld";
@@ -317,6 +325,7 @@ Error RequestFlow::expired() {
   } else if (asking_) {
     error.message = fmt::format("{} did not answer in time", asking_->place());
     if (asking_->is_at_endpoint()) attempt_.failed(error);
+    if (asking_->is_elsewhere()) error.diagnosis = "storage_unreachable";
   } else {
     error.message = fmt::format("{} began to answer and did not go on in time", place_);
   }

@@ -81,9 +81,8 @@ Ticket Tokens::get(const TokenRequest& request, Done<TokenGrant> done) {
       entry.is_renewal = true;
       begin(key, entry, request);
     }
-    return loop_.post([token = entry.token, done = std::move(done)]() mutable {
-      done(TokenGrant{std::move(token), false});
-    });
+    return loop_.post([grant = TokenGrant{entry.token, false, entry.expires_at - loop_.now()},
+                       done = std::move(done)]() mutable { done(std::move(grant)); });
   }
   auto waiter = std::make_shared<Waiter>(std::move(done), this, key);
   entry.waiters.push_back(waiter);
@@ -135,8 +134,9 @@ void Tokens::on_answer(const std::string& key, Result<registry::TokenResponse> a
   } else {
     entry.renew_at = loop_.now() + kRenewalPause;
   }
-  const auto result = answer ? Result<TokenGrant>(TokenGrant{answer->token, true})
-                             : Result<TokenGrant>(std::move(answer).error());
+  const auto result =
+      answer ? Result<TokenGrant>(TokenGrant{answer->token, true, entry.expires_at - loop_.now()})
+             : Result<TokenGrant>(std::move(answer).error());
   auto waiters = std::exchange(entry.waiters, {});
   entry.is_renewal = false;
   auto ended = std::move(entry.exchange);  // destroyed on return: it called us as its last deed

@@ -18,6 +18,7 @@ namespace layerd::upstream {
 struct TokenGrant {
   std::string token;
   bool is_fresh = false;  // asked for just now, not found in the cache
+  Duration good_for{};    // from now
 };
 
 // How long a token is good from now. Its lifetime counts from issued_at when that is believable: a

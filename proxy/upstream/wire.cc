@@ -145,6 +145,14 @@ std::string basic_authorization(const registry::Credentials& credentials) {
   return "Basic " + base64(credentials.username + ":" + credentials.password);
 }
 
+std::optional<WallTime> parse_http_date(std::string_view text) {
+  std::tm date{};
+  const std::string terminated(registry::trim(text));
+  const char* end = strptime(terminated.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &date);
+  if (end == nullptr || *end != '\0') return std::nullopt;
+  return WallTime(std::chrono::seconds(timegm(&date)));
+}
+
 std::optional<std::chrono::seconds> retry_after(const http::Headers& headers, WallTime now) {
   using std::chrono::seconds;
   constexpr seconds kMost{std::chrono::hours(24)};
@@ -153,12 +161,9 @@ std::optional<std::chrono::seconds> retry_after(const http::Headers& headers, Wa
   const auto text = registry::trim(*value);
   if (const auto digits = registry::parse_digits(text))
     return seconds(std::min<std::uint64_t>(*digits, static_cast<std::uint64_t>(kMost.count())));
-  std::tm date{};
-  const std::string terminated(text);
-  const char* end = strptime(terminated.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &date);
-  if (end == nullptr || *end != '\0') return std::nullopt;
-  const auto at = std::chrono::system_clock::from_time_t(timegm(&date));
-  return std::clamp(std::chrono::ceil<seconds>(at - now), seconds(0), kMost);
+  const auto at = parse_http_date(text);
+  if (!at) return std::nullopt;
+  return std::clamp(std::chrono::ceil<seconds>(*at - now), seconds(0), kMost);
 }
 
 std::string origin_name(const registry::Url& url) { return url.scheme + "://" + url.authority(); }

@@ -36,6 +36,9 @@ std::string base64(std::string_view bytes);
 // "Basic dXNlcjpwYXNz"
 std::string basic_authorization(const registry::Credentials& credentials);
 
+// "Sun, 06 Nov 1994 08:49:37 GMT", the one form that is sent today; nothing for other text.
+std::optional<WallTime> parse_http_date(std::string_view text);
+
 // Retry-After in seconds or as a date; nothing if absent or nonsense; at most one day.
 std::optional<std::chrono::seconds> retry_after(const http::Headers& headers, WallTime now);
 

@@ -100,6 +100,29 @@ TEST_CASE("pulls go through the proxy that is configured, and what it refuses is
   CHECK(printed.output.find("s3cret") == std::string::npos);
 }
 
+TEST_CASE("a proxy that is configured later counts after a reload, and one taken out no longer",
+          "[way_out]") {
+  FaultyUpstream far;
+  far.add(make_image({}), "team/app", "1");
+  FakeProxy proxy({.routes = {{"far.example:80", far.port()}}});
+  Flow flow;
+  const std::string mirrors =
+      "mirrors: {registry.test: {endpoint: [\"http://far.example\"], default_endpoint: false}}\n"
+      "configs: {far.example: {}}\ntimeouts: {connect: 500ms}\n";
+  const auto reload = [&](const std::string& more) {
+    flow.layerd.configure(mirrors + more);
+    flow.layerd.process().send(SIGHUP);
+  };
+  reload(fmt::format("proxy: {{http: \"{}\"}}\n", proxy.url()));
+  CHECK(eventually([&] { return flow.layerd.get(Flow::manifest("1")).status == 200; }));
+  CHECK_FALSE(proxy.requests().empty());
+  reload("");
+  CHECK(eventually([&] {
+    const ProbeReply reply = flow.layerd.get(Flow::manifest("none"));
+    return reply.status == 502 && reply.body.find("far.example") != std::string::npos;
+  }));
+}
+
 TEST_CASE("a registry named in no_proxy is asked directly", "[way_out]") {
   FakeProxy proxy({});
   FaultyUpstream near;

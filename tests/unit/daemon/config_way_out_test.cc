@@ -161,6 +161,24 @@ TEST_CASE("proxies come from the file, masked wherever they are shown") {
   CHECK(std::find(loaded.files.begin(), loaded.files.end(), files / "password") != loaded.files.end());
 }
 
+TEST_CASE("what contradicts itself on the way out is a warning with its line") {
+  Files files;
+  files.put("password", "x\n");
+  const auto warned = [](const std::string& text) {
+    const auto loaded = parse(text);
+    REQUIRE(loaded.ok());
+    return all(loaded.warnings);
+  };
+  const std::string file = "  password_file: " + (files / "password") + "\n";
+  CHECK_THAT(warned("proxy:\n  https: \"http://bob:s3cret@p:1\"\n" + file),
+             Catch::Contains("c.yaml:3:") && Catch::Contains("the URL holds a password, which wins"));
+  CHECK_THAT(warned("proxy:\n  https: \"http://p:1\"\n" + file), Catch::Contains("no URL names a user"));
+  CHECK(warned("proxy:\n  https: \"http://bob@p:1\"\n" + file).empty());
+  CHECK_THAT(warned(files.tls(files.line("ca_file", "one.crt") + "      insecure_skip_verify: true\n")),
+             Catch::Contains("ca_file and ca_dir are not used"));
+  CHECK_THAT(warned(files.tls("      system_cas: false\n")), Catch::Contains("only what certs_dirs has"));
+}
+
 TEST_CASE("a wrong proxy is named with its line and without its secret") {
   for (const char* text : {"https: \"socks5://bob:s3cret@p:1\"", "http: \"http://bob:s3cret@\"",
                            "no_proxy: [\"10.0.0.0/40\"]", "https: [x]"}) {

@@ -45,6 +45,7 @@ TEST_CASE("with TLS the tunnel is the dialer's, and the registry hears nothing o
   CHECK(f.upstream().take() == "GET /v2/ HTTP/1.1\r\nHost: registry.test\r\n\r\n");
 }
 
+// rules: no-proxy
 TEST_CASE("what no_proxy names is asked directly") {
   Proxied f;
   Asking asking;

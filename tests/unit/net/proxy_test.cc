@@ -118,6 +118,7 @@ TEST_CASE("each scheme has its own proxy") {
   CHECK(rules.choose(false, "ghcr.io", 80) == rules.http);
 }
 
+// rules: proxy-tunnel
 TEST_CASE("TLS goes through a tunnel, verified on the host's own name, which nobody looks up here") {
   Behind site;
   TlsServer server(site.served({.names = {"DNS:far.test"}}), say_hello);

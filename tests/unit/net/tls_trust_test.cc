@@ -90,6 +90,7 @@ TEST_CASE("a folder of authorities is trusted, and read again when a file comes"
   CHECK(served.accepts(settings));
 }
 
+// rules: tls-files-reread
 TEST_CASE("a changed file drops no connection: the next one is made by the new file") {
   Site site(0s);
   TlsServer server(site.served({.names = {"DNS:registry.test"}}), [](TlsServer::Line& line) {
@@ -136,6 +137,7 @@ TEST_CASE("a server below the least version is named as that") {
   CHECK(says(error, "tls.min_version"));
 }
 
+// rules: certs-dirs
 TEST_CASE("docker's folder for a host brings its authorities and client certificates") {
   Site site(0s);
   TlsServerSettings wanting = site.served({.names = {"DNS:registry.test"}});
@@ -185,6 +187,47 @@ TEST_CASE("containerd's hosts.toml brings authorities, client certificates and s
   CHECK_FALSE(with("skip_verify = perhaps\n"));
   write_text(folder + "/own.crt", served.site.authority.certificate);
   CHECK(with("skip_verify = perhaps \n"));
+}
+
+TEST_CASE("hosts of which the runtimes' folders say nothing share one context") {
+  Site site(0s);
+  TlsSettings one, two, plain;
+  one.certs_dirs = two.certs_dirs = {site.dir / "certs.d"};
+  one.certs_host = "one.test";
+  two.certs_host = "two.test";
+  one.certs_port = two.certs_port = 443;
+  write_text(site.dir / "certs.d/two.test/hosts.toml", "[host.\"http://127.0.0.1:5151\"]\n");
+  const auto context = [&](const TlsSettings& settings) {
+    std::optional<Result<TlsContextPtr>> got;
+    Ticket ticket =
+        site.contexts->get(settings, [&](Result<TlsContextPtr> result) { got = std::move(result); });
+    REQUIRE(site.until([&] { return got.has_value(); }));
+    REQUIRE(got->ok());
+    return **got;
+  };
+  const auto shared = context(plain);
+  CHECK(context(one) == shared);
+  CHECK(context(two) == shared);
+  write_text(site.dir / "certs.d/one.test/ca.crt", site.authority.certificate);
+  const auto own = context(one);
+  CHECK(own != shared);
+  CHECK(context(one) == own);
+  std::filesystem::remove_all(site.dir / "certs.d/one.test");
+  CHECK(context(one) == shared);
+}
+
+TEST_CASE("what cannot be used in the runtimes' folders is told, and no reason to fail") {
+  TempDir dir;
+  write_text(dir / "one/reg.test/hosts.toml", "ca = [");
+  auto read = read_certs_folder({dir / "one"}, "reg.test", 443);
+  REQUIRE(read);
+  CHECK(read->says_nothing());
+  CHECK(read->complaint.find("hosts.toml line 1: a list does not end") != std::string::npos);
+  CHECK(read_certs_folder({dir / "one"}, "other.test", 443)->complaint.empty());
+  for (const char* host : {"", "..", ".", "../one/reg.test"}) {
+    INFO(host);
+    CHECK(read_certs_folder({dir / "one"}, host, 443)->stamps.empty());
+  }
 }
 
 TEST_CASE("what a hosts.toml says of TLS is read as containerd reads it") {

@@ -204,7 +204,7 @@ TEST_CASE("no credentials for a Basic registry is said with its host") {
   auto answer = up.fetch(up.blob("reg.example", "app"));
   REQUIRE_FALSE(answer);
   CHECK(answer.error().code == Errc::denied);
-  CHECK(answer.error().diagnosis == "no_credentials");
+  CHECK(answer.error().diagnosis == "credentials_missing");
   CHECK(answer.error().message.find("no credentials are configured for reg.example") != std::string::npos);
 }
 

@@ -95,6 +95,7 @@ TEST_CASE("what configs and certs_dirs say of a host goes along with each dial t
   CHECK(tls.certs_port == 5000);
 }
 
+// rules: download-limit
 TEST_CASE("bodies keep to the limit of all downloads, and a change of it counts at once") {
   Upstreams up;
   up.mirror("reg.example", {"https://reg.example/v2"}, false);
