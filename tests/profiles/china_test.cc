@@ -46,6 +46,10 @@ TEST_CASE("Aliyun ACR personal at the general domain is refused, and the near mi
     CHECK(reply.status == 403);
     CHECK(reply.body.find(fmt::format("has an entry for {}, but not for {}", kGeneral, kPersonal)) !=
           std::string::npos);
+    const Finished check = node.command({"check", fmt::format("{}/jane/app:1", kPersonal)});
+    INFO(check.output);
+    CHECK(check.status == 1);
+    CHECK(check.output.find("credentials_other_host") != std::string::npos);
   }
   SECTION("the right account at the wrong domain") {
     Node node(secret_for(kGeneral));
@@ -54,6 +58,10 @@ TEST_CASE("Aliyun ACR personal at the general domain is refused, and the near mi
     CHECK(reply.status == 403);
     CHECK(reply.body.find("requested access to the resource is denied") != std::string::npos);
     CHECK(node.token_request().credential == "Basic jane@aliyun.com:p$w!@:#%");
+    const Finished check = node.command({"check", fmt::format("{}/jane/app:1", kGeneral)});
+    INFO(check.output);
+    CHECK(check.status == 1);
+    CHECK(check.output.find("repository_denied") != std::string::npos);
   }
 }
 

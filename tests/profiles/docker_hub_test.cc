@@ -50,6 +50,10 @@ TEST_CASE("Docker Hub: an official image, without an account and without a line 
   node.must_pull("docker.io/library/nginx:1", image);
   CHECK(counted_by_hub(node) == 1);
 
+  const Finished check = node.command({"check", "docker.io/library/nginx:1"});
+  INFO(check.output);
+  CHECK(check.status == 0);
+
   // What is left is shown, and read again from each answer.
   const auto hub = fmt::format("{{endpoint=\"{}\"}}", kHub);
   CHECK(node.metric("layerd_upstream_pull_limit" + hub) == 100);
@@ -90,6 +94,10 @@ TEST_CASE("Docker Hub: a limit that is used up is told and absorbed, never passe
   CHECK(reply.status >= 502);
   CHECK(reply.body.find("You have reached your pull rate limit") != std::string::npos);
   CHECK(reply.body.find("0 of 100 pulls in 6 h are left") != std::string::npos);
+  const Finished check = node.command({"check", "docker.io/library/limited:1"});
+  INFO(check.output);
+  CHECK(check.status == 1);
+  CHECK(check.output.find("rate_limited") != std::string::npos);
   // containerd would ask five times at once if it saw the 429 (protocol.md §1.3); Hub hears of none of it.
   const Finished pulled = node.pull("docker.io/library/limited:1");
   INFO(pulled.output);
