@@ -127,6 +127,7 @@ AdminReply AdminApi::waits() {
 }
 
 Ticket AdminApi::change(const AdminRequest& request, Callback<void(AdminReply)> done) {
+  if (request.path == "/v1/reload" && reload_) return reply_later({200, reload_()}, std::move(done));
   if (request.path == "/v1/cache/gc")
     return store_.gc([done = std::move(done)](Result<ByteCount> freed) mutable {
       done(freed ? AdminReply{200, Json{{"freed_bytes", *freed}}} : reply_of(freed.error()));

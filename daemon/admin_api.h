@@ -46,6 +46,8 @@ class AdminApi {
   void set_check(Check check) { check_ = std::move(check); }
   // What GET /v1/status answers; without it (no daemon) that request is 404. Set once.
   void set_status(Callback<Json()> status) { status_ = std::move(status); }
+  // What POST /v1/reload does and answers; without it that request is 404. Set once.
+  void set_reload(Callback<Json()> reload) { reload_ = std::move(reload); }
 
  private:
   AdminReply read(const AdminRequest& request);
@@ -59,7 +61,7 @@ class AdminApi {
   Loop& loop_;
   cache::BlobStore& store_;
   cache::Catalog& catalog_;
-  Callback<Json()> status_;
+  Callback<Json()> status_, reload_;
   Check check_;
 };
 

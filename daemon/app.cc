@@ -70,6 +70,7 @@ Result<std::unique_ptr<App>> App::start(UvLoop& loop, SettingsPtr settings, Conf
   app->workers_ = std::make_unique<Workers>(loop, app->settings_->workers);
   app->buffers_ = std::make_unique<BufferBudget>(loop, kBufferBudget);
   if (auto opened = app->open_store(); !opened) return std::move(opened).error();
+  app->load_key();
   app->build_upstream();
   app->build_mirror();
   app->build_check();
@@ -92,6 +93,7 @@ App::~App() {
   server_.reset();
   mirror_.reset();
   downloads_.reset();
+  learning_.reset();
   fetcher_.reset();
   children_.reset();
   client_.reset();
@@ -118,6 +120,17 @@ Result<Ok> App::open_store() {
   return Ok{};
 }
 
+// Without a key on disk everything works until the next start, when clients have to ask for new handles.
+void App::load_key() {
+  auto key = SealingKey::load_or_make(settings_->cache_path + "/access.key");
+  if (!key) LogLine(LogLevel::warn, "access_key").field("err", key.error().message);
+  key_ = std::make_unique<SealingKey>(key ? std::move(*key) : SealingKey::temporary());
+  cgroups_ = std::make_unique<net::KernelCgroups>(loop_, *workers_);
+  if (!owners_.works())
+    LogLine(LogLevel::warn, "sock_diag")
+        .field("err", "the kernel does not tell who connects; only what is open to everybody is answered");
+}
+
 void App::build_upstream() {
   resolver_ = std::make_unique<net::Resolver>(loop_, resolver_settings(settings_->dns));
   tls_ = std::make_unique<net::TlsContexts>(loop_, *workers_);
@@ -132,15 +145,17 @@ void App::build_upstream() {
       fetcher_settings());
   fetcher_->set_credentials(credential_rules());
   fetcher_->set_download_limit(settings_->download_limit);
+  learning_ = std::make_unique<proxy::LearningFetcher>(*fetcher_, store_->catalog(), loop_);
 }
 
 void App::build_mirror() {
   proxy::DownloadSettings downloads;
   downloads.stall = settings_->stall_timeout;
   downloads_ =
-      std::make_unique<proxy::DownloadTable>(loop_, *store_, *fetcher_, *buffers_, metrics_, downloads);
-  const proxy::MirrorParts parts{loop_,       *workers_, metrics_, *store_, store_->catalog(),
-                                 *downloads_, *fetcher_, *buffers_};
+      std::make_unique<proxy::DownloadTable>(loop_, *store_, *learning_, *buffers_, metrics_, downloads);
+  const proxy::MirrorParts parts{loop_,       *workers_,  metrics_,  *store_, store_->catalog(),
+                                 *downloads_, *learning_, *buffers_, owners_, *cgroups_,
+                                 *key_};
   mirror_ = std::make_unique<proxy::Mirror>(parts, mirror_settings(), pages());
   http::ServerLimits limits;
   limits.connections = settings_->client_connections;
@@ -171,6 +186,7 @@ proxy::MirrorSettingsPtr App::mirror_settings() const {
   settings->fresh_for = settings_->tags_fresh_for;
   settings->check_within = settings_->tags_check_within;
   settings->immutable = settings_->tags_immutable_patterns;
+  settings->access = settings_->access;
   settings->offline = settings_->offline;
   settings->instance = upstream::via_name(instance_);
   return settings;

@@ -16,13 +16,17 @@
 #include "proxy/download_table.h"
 #include "proxy/http/client_pool.h"
 #include "proxy/http/server.h"
+#include "proxy/net/cgroups.h"
 #include "proxy/net/listener.h"
 #include "proxy/net/net_dialer.h"
 #include "proxy/net/resolver.h"
+#include "proxy/net/socket_owner.h"
+#include "proxy/repository_classes.h"
 #include "proxy/router.h"
 #include "proxy/upstream/registry_fetcher.h"
 #include "runtime/budget.h"
 #include "runtime/metrics.h"
+#include "runtime/sealing.h"
 #include "runtime/uv_children.h"
 #include "runtime/uv_loop.h"
 #include "runtime/workers.h"
@@ -57,6 +61,8 @@ class App {
   // New settings for the next requests; running pulls keep theirs. Answers the keys whose change
   // takes effect at the next start only. Does nothing once drain() was called.
   std::vector<std::string> apply(SettingsPtr settings, ConfigState state);
+  // What POST /v1/reload of the admin socket does. Set once.
+  void set_reload(Callback<Json()> reload) { admin_->set_reload(std::move(reload)); }
   // A file that was refused: the running configuration stays.
   void refuse(std::vector<std::string> errors);
   const ConfigState& config_state() const { return config_state_; }
@@ -71,6 +77,7 @@ class App {
  private:
   App(UvLoop& loop, SettingsPtr settings, ConfigState state);
   Result<Ok> open_store();
+  void load_key();
   void build_upstream();
   void build_mirror();
   void build_check();
@@ -109,6 +116,10 @@ class App {
   std::unique_ptr<upstream::RegistryFetcher> fetcher_;
   std::optional<proxy::CheckParts> check_parts_;
   std::vector<std::weak_ptr<int>> checks_;  // that run; some have ended
+  std::unique_ptr<proxy::LearningFetcher> learning_;
+  std::unique_ptr<SealingKey> key_;
+  net::KernelSocketOwners owners_;
+  std::unique_ptr<net::KernelCgroups> cgroups_;
   std::unique_ptr<proxy::DownloadTable> downloads_;
   std::unique_ptr<proxy::Mirror> mirror_;
   std::unique_ptr<proxy::SiteService> site_;

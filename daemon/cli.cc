@@ -13,6 +13,7 @@
 #include "daemon/config_command.h"
 #include "daemon/opener_command.h"
 #include "daemon/serve.h"
+#include "daemon/setup_command.h"
 #include "daemon/status_command.h"
 #include "daemon/version.h"
 
@@ -26,6 +27,7 @@ struct Choice {
   bool check = false, json = false, blobs = false, markdown = false;
   StatusOptions status;
   CheckOptions checked;
+  SetupOptions setup;
   std::vector<std::string> names;
   std::function<int()> run;
 };
@@ -105,6 +107,26 @@ void add_check_command(CLI::App& app, Choice& choice) {
   });
 }
 
+void add_setup_command(CLI::App& app, Choice& choice) {
+  SetupOptions& options = choice.setup;
+  auto* setup = app.add_subcommand("setup", "point a container runtime of this node at layerd");
+  setup->add_option("runtime", options.runtime, "k3s, rke2, containerd, podman, crio or docker")
+      ->required()
+      ->check(CLI::IsMember({"k3s", "rke2", "containerd", "podman", "crio", "docker"}));
+  auto* dry_run = setup->add_flag("--dry-run", options.dry_run, "only show what would be changed, as a diff");
+  auto* undo = setup->add_flag("--undo", options.undo, "give the files back as they were");
+  setup->add_flag("--verify", options.verify, "show by test pulls that the runtime asks layerd")
+      ->excludes(dry_run)
+      ->excludes(undo);
+  setup->add_flag("--no-fallback", options.no_fallback, "nobody but layerd is asked, even when it refuses")
+      ->excludes(undo);
+  setup->add_option("--image", options.images, "an image to try with, instead of those the node has")
+      ->allow_extra_args(false);  // one word each, so that the runtime may stand behind it
+  setup->add_option("--root", options.root, "the folder that stands for / of the node");
+  setup->callback(
+      [&] { choice.run = [&] { return setup_command(choice.config, choice.config_given, choice.setup); }; });
+}
+
 void add_commands(CLI::App& app, Choice& choice) {
   app.add_subcommand("serve", "the daemon")->callback([&] {
     choice.run = [&] { return serve_command(choice.config, choice.config_given); };
@@ -132,6 +154,7 @@ void add_commands(CLI::App& app, Choice& choice) {
   });
   add_check_command(app, choice);
   add_cache_commands(app, choice);
+  add_setup_command(app, choice);
 }
 
 }  // namespace

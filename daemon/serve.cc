@@ -92,6 +92,10 @@ class Daemon {
         interrupt_(loop, SIGINT, [this] { stop(); }),
         hang_up_(loop, SIGHUP, [this] { reload(); }),
         files_(loop, [this] { reload(); }) {
+    app_.set_reload([this] {
+      reload();
+      return Json{{"errors", app_.config_state().errors}};
+    });
     files_.watch(std::move(stamps));
     ping();
   }

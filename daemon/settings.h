@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "proxy/access_settings.h"
 #include "proxy/net/proxy_rules.h"
 #include "proxy/registry/credential_rules.h"
 #include "proxy/registry/pattern.h"
@@ -83,6 +84,8 @@ struct Settings {
   std::optional<Duration> tags_check_within;               // nothing: auto (design.md §3.1 step 3)
   std::vector<std::string> tags_immutable;                 // patterns of registry/repository[:tag]
   std::vector<registry::Pattern> tags_immutable_patterns;  // the same, compiled
+
+  proxy::AccessSettings access;  // who may have what
 
   bool offline = false;
 

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "daemon/config_access.h"
 #include "daemon/config_aliases.h"
 #include "daemon/config_credentials.h"
 #include "daemon/config_dns.h"
@@ -262,6 +263,42 @@ const std::vector<Key<Settings>>& settings_keys() {
          apply_patterns(n, k, s.tags_immutable, &s.tags_immutable_patterns, r);
        },
        [](const Settings& s) { return show_list(s.tags_immutable); }},
+      {"access.challenge_ping", "true or false", "", true,
+       "true: /v2/ asks for credentials, without which docker, podman and skopeo never send any. They then "
+       "get a "
+       "handle for every pull, of public images too.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         if (auto value = r.value(n, k, parse_bool)) s.access.challenge_ping = *value;
+       },
+       [](const Settings& s) { return std::string(s.access.challenge_ping ? "true" : "false"); }},
+      {"access.recheck", "duration", "1s to 24h", true,
+       "How old layerd's knowledge of whom a repository is open to may be while it is in use.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         apply_duration(n, k, seconds(1), hours(24), s.access.recheck, r);
+       },
+       [](const Settings& s) { return duration_text(s.access.recheck); }},
+      {"access.grant", "duration", "1s to 24h", true,
+       "How long a client's right to a repository holds before its registry is asked again.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         apply_duration(n, k, seconds(1), hours(24), s.access.grant, r);
+       },
+       [](const Settings& s) { return duration_text(s.access.grant); }},
+      {"access.offline_grace", "duration", "0s to 365d", true,
+       "How long it holds while the registry cannot be asked.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         apply_duration(n, k, Duration::zero(), hours(24 * 365), s.access.offline_grace, r);
+       },
+       [](const Settings& s) { return duration_text(s.access.offline_grace); }},
+      {"access.runtime_uids", "list of user numbers", "at most 256", true,
+       "Who this node's runtimes run as. Only their connections, and not those from pods, get what is not "
+       "open to "
+       "everybody.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) { read_runtime_uids(n, k, s.access, r); },
+       [](const Settings& s) { return show_runtime_uids(s.access); }},
+      {"access.require_client", "list of patterns", "of a registry, or of registry/repository; at most 256",
+       true, "Repositories for which the node's own credentials are not used: each client brings its own.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) { read_require_client(n, k, s.access, r); },
+       [](const Settings& s) { return show_require_client(s.access); }},
       {"allow", "list of patterns", "of a registry, or of registry/repository", true,
        "Which registries layerd may ask at all; [] is none.",
        [](Node n, Name k, Settings& s, ConfigReader& r) { apply_patterns(n, k, s.rules.allow, nullptr, r); },
@@ -322,9 +359,8 @@ const std::vector<Key<Settings>>& settings_keys() {
 }
 
 std::string later_key_message(std::string_view path) {
-  static constexpr std::array<std::pair<const char*, const char*>, 6> kLater{
-      {{"access", "client credentials and their checks"},
-       {"peers", "sharing between nodes"},
+  static constexpr std::array<std::pair<const char*, const char*>, 5> kLater{
+      {{"peers", "sharing between nodes"},
        {"limits.upload", "bandwidth limits"},
        {"limits.site_download", "bandwidth limits"},
        {"tags.from_peers", "sharing between nodes"},

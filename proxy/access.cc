@@ -1,8 +1,44 @@
 #include "proxy/access.h"
 
 namespace layerd::proxy {
+namespace {
 
-Verdict decide(const AccessQuestion& question) {
+using cache::RepositoryClass;
+
+Ruling rule_for_given(const AccessQuestion& question) {
+  if (question.right == Right::refused) return Ruling::refuse_given;
+  if (question.right == Right::granted || question.asks_upstream) return Ruling::go_as_client;
+  return Ruling::test;
+}
+
+Ruling rule_for_client_class(const AccessQuestion& question) {
+  switch (question.presented) {
+    case Presented::nothing:
+    case Presented::unknown:
+      return Ruling::challenge;
+    case Presented::anonymous:
+      return question.is_only_hidden ? Ruling::go : Ruling::refuse_nothing;
+    case Presented::given:
+      break;
+  }
+  return rule_for_given(question);
+}
+
+}  // namespace
+
+Ruling rule(const AccessQuestion& question) {
+  if (question.repository_class == RepositoryClass::open) return Ruling::go;
+  const bool is_unknown = question.repository_class == RepositoryClass::unknown;
+  if (!question.is_runtime) return is_unknown ? Ruling::learn : Ruling::refuse_asker;
+  if (question.repository_class == RepositoryClass::node) return Ruling::go;
+  if (question.repository_class == RepositoryClass::client) return rule_for_client_class(question);
+  // What is known here without a class has lost its rights. Else upstream's answer to the request itself
+  // tells the class.
+  const bool may_need_class = question.is_known_here || question.presented == Presented::given;
+  return may_need_class ? Ruling::learn : Ruling::go;
+}
+
+Verdict decide(const LinkQuestion& question) {
   if (question.linked) return Verdict::answer;
   return question.can_ask_upstream ? Verdict::confirm : Verdict::refuse;
 }

@@ -14,7 +14,8 @@ namespace layerd::proxy {
 
 struct Asked {
   registry::Route route;
-  registry::TargetPtr target;    // null for what is no object of a registry
+  registry::TargetPtr target;    // as whom this request asks; null for what is no object of a registry
+  registry::TargetPtr base;      // as the rules say, asked as the node
   cache::RepositoryKey key;      // of the target: "docker.io/library/nginx"
   std::optional<Digest> digest;  // where the reference is one
   std::string ref() const;       // "docker.io/library/nginx:1.27", "…@sha256:…" left to the digest field

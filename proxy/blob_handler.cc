@@ -170,8 +170,8 @@ class BlobHandler final : public http::Handler {
   void fail(const Error& error) {
     deadline_.reset();
     pending_.reset();
-    const Error why = error;  // may lie in what respond destroys
-    respond_error(exchange_, asked_.get(), why);
+    // What this node has of it for others must not show in the words.
+    services_.access.fail(*settings_, exchange_, *asked_, link_ ? error : said_of_unlinked(*asked_, error));
   }
 
   MirrorServices& services_;
@@ -211,7 +211,7 @@ std::unique_ptr<http::Handler> serve_blob(MirrorServices& services, MirrorSettin
   note_object(exchange, "blob", *asked);
   auto link = services.parts.catalog.link(asked->key, *asked->digest);
   const auto known = services.parts.store.known_size(*asked->digest);
-  AccessQuestion question;
+  LinkQuestion question;
   question.linked = link && entitles_to_blob(*link);
   question.can_ask_upstream = !settings->offline;
   const Verdict verdict = decide(question);

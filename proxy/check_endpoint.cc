@@ -337,7 +337,8 @@ void EndpointWalk::log_in() {
     return finish(upstream::FetchResponse{});
   }
   demand_->choice.scope.clear();  // of a repository: there is none
-  authorizing_ = std::make_unique<upstream::AuthorizationFlow>(kit_.flows, endpoint_, rules_, *demand_);
+  authorizing_ =
+      std::make_unique<upstream::AuthorizationFlow>(kit_.flows, endpoint_, rules_, as_node_, *demand_);
   authorizing_->start(
       [this](Result<upstream::Authorization> authorization) { on_login(std::move(authorization)); });
 }

@@ -67,6 +67,7 @@ class EndpointWalk {
 
   std::shared_ptr<net::DialReport> dialled_ = std::make_shared<net::DialReport>();
   std::optional<upstream::Demand> demand_;  // of /v2/
+  const registry::AskAs as_node_{};
   upstream::FetchRequest request_;
   upstream::Authorization login_;
   std::unique_ptr<upstream::RedirectFlow> asking_;

@@ -3,31 +3,11 @@
 #include <fmt/core.h>
 
 namespace layerd::proxy {
-namespace {
-
-constexpr std::int64_t kClassWrittenEvery = 600;  // seconds
-
-}  // namespace
-
-std::int64_t unix_seconds(WallTime time) {
-  return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
-}
-
-void keep_class(cache::Catalog& catalog, const Loop& loop, const cache::RepositoryKey& repository,
-                bool authenticated) {
-  const auto found = authenticated ? cache::RepositoryClass::node : cache::RepositoryClass::open;
-  const auto now = unix_seconds(loop.wall_now());
-  const auto kept = catalog.repository(repository);
-  const bool recent = kept && kept->checked_at <= now && now - kept->checked_at < kClassWrittenEvery;
-  if (recent && kept->repository_class == found) return;
-  catalog.put_repository(repository, {found, now});
-}
-
 Ticket Confirmations::ask(const registry::TargetPtr& target, const Digest& digest, upstream::Kind kind,
                           Done<Confirmed> done) {
   const cache::RepositoryKey repository = target->key();
   const std::string name =
-      fmt::format("{}{}@{}", kind == upstream::Kind::blob ? 'b' : 'm', repository, digest.str());
+      fmt::format("{}{}@{}", kind == upstream::Kind::blob ? 'b' : 'm', target->question(), digest.str());
   if (!questions_.contains(name) && questions_.size() >= kMostQuestions)
     return answer_later<Confirmed>(parts_.loop, too_many_questions("digests"), std::move(done));
   auto& question = questions_[name];
@@ -51,7 +31,6 @@ void Confirmations::answered(const std::string& name, const cache::RepositoryKey
                              Result<upstream::FetchResponse> answer) {
   auto question = std::move(questions_.extract(name).mapped());
   if (!answer) return question->waiters.answer(answer.error());
-  keep_class(parts_.catalog, parts_.loop, repository, answer->authenticated);
   if (kind == upstream::Kind::blob) {
     cache::Link link{digest, cache::LinkKind::confirmed, answer->total.value_or(0), {}};
     parts_.catalog.put_links(repository, {std::move(link)});

@@ -1,5 +1,5 @@
 // Asks upstream whether a digest belongs to a repository: one HEAD for all who wait (design.md §3.5).
-// Also keeps what every upstream answer tells about the class of its repository. Loop thread.
+// Loop thread.
 #pragma once
 
 #include <map>
@@ -7,6 +7,7 @@
 #include <string>
 
 #include "proxy/mirror_settings.h"
+#include "proxy/repository_classes.h"
 #include "proxy/waiters.h"
 
 namespace layerd::proxy {
@@ -35,13 +36,5 @@ class Confirmations {
   MirrorParts parts_;
   std::map<std::string, std::unique_ptr<Question>> questions_;
 };
-
-// Keeps the class of `repository` from an upstream's answer: open, or node when the node's
-// credentials were needed. Written when it changes and otherwise at most every 10 minutes.
-void keep_class(cache::Catalog& catalog, const Loop& loop, const cache::RepositoryKey& repository,
-                bool authenticated);
-
-// Whole seconds of wall time since 1970, as records keep them.
-std::int64_t unix_seconds(WallTime time);
 
 }  // namespace layerd::proxy

@@ -41,8 +41,10 @@ bool is_final(Errc code) {
          code == Errc::upstream_protocol || code == Errc::range_unsatisfiable;
 }
 
-bool same_endpoint(const registry::Endpoint& a, const registry::Endpoint& b) {
-  return a.repository == b.repository && a.base.str() == b.base.str();
+bool same_endpoint(const registry::Target& one, std::size_t i, const registry::Target& other, std::size_t k) {
+  const auto& a = one.endpoints[i];
+  const auto& b = other.endpoints[k];
+  return a.repository == b.repository && one.as.name == other.as.name && a.base.str() == b.base.str();
 }
 
 }  // namespace
@@ -55,7 +57,7 @@ bool DownloadPlaces::add(const registry::TargetPtr& target) {
   bool is_new = false;
   for (std::size_t i = 0; i < target->endpoints.size(); ++i) {
     const auto known = std::any_of(all_.begin(), all_.end(), [&](const Place& place) {
-      return same_endpoint(place.target->endpoints[place.endpoint], target->endpoints[i]);
+      return same_endpoint(*place.target, place.endpoint, *target, i);
     });
     if (known) continue;
     is_new = true;
@@ -75,7 +77,7 @@ std::size_t DownloadPlaces::find(const registry::Target& target, std::size_t end
   const std::size_t wanted = std::min(endpoint, target.endpoints.size() - 1);
   for (std::size_t i = 0; i < all_.size(); ++i) {
     const Place& place = all_[i];
-    if (same_endpoint(place.target->endpoints[place.endpoint], target.endpoints[wanted])) return i;
+    if (same_endpoint(*place.target, place.endpoint, target, wanted)) return i;
   }
   return 0;
 }
@@ -111,9 +113,10 @@ bool DownloadPlaces::has_other(std::size_t place) const {
 
 bool DownloadPlaces::confirmed_by(const registry::Target& target) const {
   return std::any_of(all_.begin(), all_.end(), [&](const Place& place) {
-    const auto& known = place.target->endpoints[place.endpoint];
-    return place.confirmed && std::any_of(target.endpoints.begin(), target.endpoints.end(),
-                                          [&](const auto& mine) { return same_endpoint(mine, known); });
+    if (!place.confirmed) return false;
+    for (std::size_t i = 0; i < target.endpoints.size(); ++i)
+      if (same_endpoint(target, i, *place.target, place.endpoint)) return true;
+    return false;
   });
 }
 

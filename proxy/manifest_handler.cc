@@ -76,6 +76,7 @@ class ManifestHandler final : public http::Handler {
       return respond(*found.manifest);
     }
     const bool stale = found.origin == TagAnswer::Origin::stale;
+    if (found.was_denied) services_.access.doubt(*settings_, *asked_);
     answer_known(found.record.digest, stale ? Served::stale : Served::hit, std::move(found.why));
   }
 
@@ -100,8 +101,11 @@ class ManifestHandler final : public http::Handler {
   }
 
   void fail(const Error& error) {
-    const Error why = error;  // may lie in what respond destroys
-    respond_error(exchange_, asked_.get(), why);
+    const bool is_linked =
+        !asked_->digest || services_.parts.catalog.link(asked_->key, *asked_->digest).has_value();
+    // What this node has of it for others must not show in the words.
+    services_.access.fail(*settings_, exchange_, *asked_,
+                          is_linked ? error : said_of_unlinked(*asked_, error));
   }
 
   MirrorServices& services_;
@@ -118,7 +122,7 @@ std::unique_ptr<http::Handler> serve_by_digest(MirrorServices& services, MirrorS
                                                http::Exchange& exchange, AskedPtr asked) {
   const Digest& digest = *asked->digest;
   auto record = services.manifests.here(digest);
-  AccessQuestion question;
+  LinkQuestion question;
   question.linked = services.parts.catalog.link(asked->key, digest).has_value();
   question.can_ask_upstream = !settings->offline;
   const Verdict verdict = decide(question);

@@ -87,7 +87,6 @@ class Manifests::Fetch {
 
  private:
   void read(upstream::FetchResponse answer) {
-    keep_class(parts_.catalog, parts_.loop, target_->key(), answer.authenticated);
     unchecked_.from = answer.endpoint_name;
     unchecked_.content_type = std::string(answer.headers.get("Content-Type").value_or(""));
     if (const auto said = answer.headers.get("Docker-Content-Digest"); said && !unchecked_.expected) {
@@ -221,7 +220,7 @@ Ticket Manifests::load(const Digest& digest, Done<ManifestPtr> done) {
 
 Ticket Manifests::fetch(const registry::TargetPtr& target, const std::string& reference,
                         std::optional<Digest> expected, Done<ManifestPtr> done) {
-  std::string name = target->key() + "@" + reference;
+  std::string name = target->question() + "@" + reference;
   if (!fetches_.contains(name) && fetches_.size() >= kMostQuestions)
     return answer_later<ManifestPtr>(parts_.loop, too_many_questions("manifests"), std::move(done));
   auto& fetch = fetches_[name];
@@ -233,7 +232,7 @@ Ticket Manifests::fetch(const registry::TargetPtr& target, const std::string& re
 }
 
 bool Manifests::fetching(const registry::TargetPtr& target, const std::string& reference) const {
-  return fetches_.contains(target->key() + "@" + reference);
+  return fetches_.contains(target->question() + "@" + reference);
 }
 
 Ticket Manifests::adopt(const registry::TargetPtr& target, const Digest& digest, Done<Ok> done) {

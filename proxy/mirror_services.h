@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "proxy/access_gate.h"
 #include "proxy/confirmations.h"
 #include "proxy/manifests.h"
 #include "proxy/mirror_settings.h"
@@ -30,6 +31,7 @@ struct MirrorServices {
         confirmations(given),
         manifests(given, small_bodies, confirmations),
         tags(given, manifests),
+        access(given),
         broken(given.loop) {}
 
   MirrorParts parts;
@@ -37,6 +39,7 @@ struct MirrorServices {
   Confirmations confirmations;
   Manifests manifests;
   Tags tags;
+  Access access;
   BrokenBodies broken;
 };
 

@@ -8,7 +8,10 @@
 
 #include "cache/blob_store.h"
 #include "cache/catalog.h"
+#include "proxy/access_settings.h"
 #include "proxy/downloads.h"
+#include "proxy/net/cgroups.h"
+#include "proxy/net/socket_owner.h"
 #include "proxy/registry/pattern.h"
 #include "proxy/registry/rules.h"
 #include "proxy/upstream/fetcher.h"
@@ -16,6 +19,7 @@
 #include "runtime/clock.h"
 #include "runtime/loop.h"
 #include "runtime/metrics.h"
+#include "runtime/sealing.h"
 #include "runtime/workers.h"
 
 namespace layerd::proxy {
@@ -26,9 +30,10 @@ struct MirrorSettings {
   Duration fresh_for{std::chrono::seconds(2)};  // tags.fresh_for, >= 0
   std::optional<Duration> check_within;         // tags.check_within; nothing: auto
   std::vector<registry::Pattern> immutable;     // tags.immutable, against registry/repository:tag
-  bool offline = false;                         // no upstream is asked
-  std::vector<std::string> own_names;           // Host rule: further names of ours, without port
-  std::string instance;                         // our pseudonym in Via; empty: the rule is off
+  AccessSettings access = {};
+  bool offline = false;                // no upstream is asked
+  std::vector<std::string> own_names;  // Host rule: further names of ours, without port
+  std::string instance;                // our pseudonym in Via; empty: the rule is off
 };
 using MirrorSettingsPtr = std::shared_ptr<const MirrorSettings>;
 
@@ -42,6 +47,9 @@ struct MirrorParts {
   Downloads& downloads;
   upstream::Fetcher& fetcher;
   BufferBudget& buffers;
+  net::SocketOwners& owners;
+  net::Cgroups& cgroups;
+  const SealingKey& key;
 };
 
 // An upstream that gave no answer over all endpoints in this time makes a 502 (design.md §3.7).

@@ -23,8 +23,8 @@ std::string_view path_of(std::string_view target) {
 
 class RelayHandler final : public http::Handler {
  public:
-  RelayHandler(MirrorServices& services, http::Exchange& exchange, AskedPtr asked)
-      : services_(services), exchange_(exchange), asked_(std::move(asked)) {}
+  RelayHandler(MirrorServices& services, MirrorSettingsPtr settings, http::Exchange& exchange, AskedPtr asked)
+      : services_(services), settings_(std::move(settings)), exchange_(exchange), asked_(std::move(asked)) {}
 
   void start() {
     upstream::FetchRequest request;
@@ -69,12 +69,10 @@ class RelayHandler final : public http::Handler {
     exchange_.respond(std::move(head), body.bytes);
   }
 
-  void fail(const Error& error) {
-    const Error why = error;  // may lie in what respond destroys
-    respond_error(exchange_, asked_.get(), why);
-  }
+  void fail(const Error& error) { services_.access.fail(*settings_, exchange_, *asked_, error); }
 
   MirrorServices& services_;
+  MirrorSettingsPtr settings_;
   http::Exchange& exchange_;
   AskedPtr asked_;
   http::Headers upstream_headers_;
@@ -110,7 +108,7 @@ std::unique_ptr<http::Handler> serve_relay(MirrorServices& services, MirrorSetti
     respond_error(exchange, asked.get(), offline_error("this list of " + asked->key));
     return nullptr;
   }
-  auto handler = std::make_unique<RelayHandler>(services, exchange, std::move(asked));
+  auto handler = std::make_unique<RelayHandler>(services, std::move(settings), exchange, std::move(asked));
   handler->start();
   return handler;
 }

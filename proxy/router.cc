@@ -67,6 +67,7 @@ void Mirror::set_settings(MirrorSettingsPtr settings) {
   LAYERD_CHECK(settings && settings->rules);
   settings_ = std::move(settings);
   understood_.clear();
+  services_.access.doubt_all();
 }
 
 std::unique_ptr<http::Handler> Mirror::serve(http::Exchange& exchange) {
@@ -78,6 +79,7 @@ std::unique_ptr<http::Handler> Mirror::serve(http::Exchange& exchange) {
     case RouteKind::blob:
     case RouteKind::referrers:
     case RouteKind::tags:
+      count_registry(asked->route.ns);
       return serve_object(exchange, asked);
     case RouteKind::write:
       respond_status(exchange, 405, "UNSUPPORTED",
@@ -87,10 +89,22 @@ std::unique_ptr<http::Handler> Mirror::serve(http::Exchange& exchange) {
     case RouteKind::unknown:
       respond_status(exchange, 404, "NAME_UNKNOWN", "there is nothing here; a mirror answers under /v2/");
       return nullptr;
+    case RouteKind::token:
+      exchange.note(notes::kEvent, "site");
+      services_.access.give_token(*settings_, exchange, asked->route);
+      return nullptr;
     default:
       serve_page(exchange, asked->route);
       return nullptr;
   }
+}
+
+void Mirror::count_registry(const std::string& ns) {
+  constexpr std::size_t kMostRegistries = 256;  // clients choose the names
+  if (const auto found = asked_registries_.find(ns); found != asked_registries_.end())
+    ++found->second;
+  else if (asked_registries_.size() < kMostRegistries)
+    asked_registries_.emplace(ns, 1);
 }
 
 // Who may not ask at all.
@@ -126,7 +140,7 @@ AskedPtr Mirror::understand(http::Exchange& exchange) {
     if (!refuses(exchange, asked->route.authority)) respond_error(exchange, asked.get(), target.error());
     return nullptr;
   }
-  asked->target = std::move(*target);
+  asked->base = asked->target = std::move(*target);
   asked->key = asked->target->key();
   if (asked->route.is_digest) {
     if (auto digest = Digest::parse(asked->route.reference)) asked->digest = *digest;
@@ -149,21 +163,40 @@ void Mirror::serve_site(http::Exchange& exchange) {
 }
 
 std::unique_ptr<http::Handler> Mirror::serve_object(http::Exchange& exchange, AskedPtr asked) {
+  if (auto allowed = services_.access.pass_at_once(*settings_, exchange, asked))
+    return serve_allowed(settings_, exchange, std::move(allowed));
+  return services_.access.pass(settings_, exchange, std::move(asked),
+                               [this, settings = settings_, &exchange](AskedPtr allowed) {
+                                 return serve_allowed(settings, exchange, std::move(allowed));
+                               });
+}
+
+std::unique_ptr<http::Handler> Mirror::serve_allowed(const MirrorSettingsPtr& settings,
+                                                     http::Exchange& exchange, AskedPtr asked) {
   switch (asked->route.kind) {
     case RouteKind::manifest:
       asked_lately_.note(asked->route.ns);
-      return serve_manifest(services_, settings_, exchange, std::move(asked));
+      return serve_manifest(services_, settings, exchange, std::move(asked));
     case RouteKind::blob:
-      return serve_blob(services_, settings_, exchange, std::move(asked));
+      return serve_blob(services_, settings, exchange, std::move(asked));
     default:
-      return serve_relay(services_, settings_, exchange, std::move(asked));
+      return serve_relay(services_, settings, exchange, std::move(asked));
   }
+}
+
+// The page is for anybody on this machine: what is not open is not named there.
+StatusFigures Mirror::open_figures() const {
+  auto figures = pages_.figures();
+  std::erase_if(figures.downloads,
+                [this](const auto& download) { return !services_.access.is_open(download.repository); });
+  return figures;
 }
 
 void Mirror::serve_page(http::Exchange& exchange, const registry::Route& route) {
   exchange.note(notes::kEvent, "site");
   switch (route.kind) {
     case RouteKind::ping:
+      if (services_.access.challenge_ping(*settings_, exchange)) return;
       return respond_ping(exchange);
     case RouteKind::healthz:
       return respond_page(exchange, 200, "text/plain; charset=utf-8", "ok\n");
@@ -175,7 +208,7 @@ void Mirror::serve_page(http::Exchange& exchange, const registry::Route& route) 
     case RouteKind::metrics:
       return respond_page(exchange, 200, "text/plain; version=0.0.4; charset=utf-8", pages_.metrics());
     default:
-      return respond_page(exchange, 200, "text/html; charset=utf-8", status_page(pages_.figures()));
+      return respond_page(exchange, 200, "text/html; charset=utf-8", status_page(open_figures()));
   }
 }
 

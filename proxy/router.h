@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -42,11 +43,18 @@ class Mirror final : public http::Service {
   void set_settings(MirrorSettingsPtr settings);
   const ServedTally& tally() const { return log_.tally(); }
   const AskedLately& asked_lately() const { return asked_lately_; }
+  // How often each registry was asked for, by the name clients use: `layerd setup --verify` sees by it
+  // that a runtime asks here. Bounded: names beyond the first 256 are not counted.
+  const std::map<std::string, std::uint64_t>& asked_registries() const { return asked_registries_; }
 
  private:
+  void count_registry(const std::string& ns);
   bool refuses(http::Exchange& exchange, std::string_view authority);
   AskedPtr understand(http::Exchange& exchange);
   std::unique_ptr<http::Handler> serve_object(http::Exchange& exchange, AskedPtr asked);
+  std::unique_ptr<http::Handler> serve_allowed(const MirrorSettingsPtr& settings, http::Exchange& exchange,
+                                               AskedPtr asked);
+  StatusFigures open_figures() const;
   void serve_page(http::Exchange& exchange, const registry::Route& route);
 
   MirrorServices services_;
@@ -54,6 +62,7 @@ class Mirror final : public http::Service {
   SitePages pages_;
   ExchangeLog log_;
   AskedLately asked_lately_;
+  std::map<std::string, std::uint64_t> asked_registries_;
   std::unordered_map<std::string, AskedPtr> understood_;  // by target of GET and HEAD; bounded
 };
 

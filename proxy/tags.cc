@@ -17,6 +17,11 @@ std::string name_of_tag(const cache::RepositoryKey& repository, const std::strin
   return repository + ":" + tag;
 }
 
+// What upstream says to one asker about a tag need not hold for another.
+std::string question_of(const registry::Target& target, const std::string& tag) {
+  return target.question() + ":" + tag;
+}
+
 // Makes room by forgetting everything: what is forgotten here costs one more question upstream.
 template <class Map>
 void bound(Map& map, std::size_t most) {
@@ -87,7 +92,6 @@ class Tags::Check {
   }
 
   void compare(const upstream::FetchResponse& answer) {
-    keep_class(tags_.parts_.catalog, tags_.parts_.loop, repository_, answer.authenticated);
     const auto said = answer.headers.get("Docker-Content-Digest");
     auto digest = said ? Digest::parse(*said) : Result<Digest>(Errc::upstream_protocol, "no digest");
     *progress_ = tags_.parts_.loop.now();
@@ -99,8 +103,7 @@ class Tags::Check {
       return fetch(reference, std::move(*digest));
     }
     tags_.keep(repository_, tag_, *record);
-    tags_.ended(name_of_tag(repository_, tag_),
-                TagAnswer{TagAnswer::Origin::confirmed, std::move(*record), {}});
+    tags_.ended(question_of(*target_, tag_), TagAnswer{TagAnswer::Origin::confirmed, std::move(*record), {}});
   }
 
   void fetch(const std::string& reference, std::optional<Digest> expected) {
@@ -109,14 +112,14 @@ class Tags::Check {
           if (!got) return fail(got.error());
           cache::TagRecord record{(*got)->digest, (*got)->media_type, (*got)->body.bytes.size(), 0};
           tags_.keep(repository_, tag_, record);
-          tags_.ended(name_of_tag(repository_, tag_),
+          tags_.ended(question_of(*target_, tag_),
                       TagAnswer{TagAnswer::Origin::fetched, std::move(record), {}, *got});
         });
   }
 
   // 404 is upstream's word and is passed on; after everything else an old record is better than nothing.
   void fail(const Error& error) {
-    const std::string name = name_of_tag(repository_, tag_);
+    const std::string name = question_of(*target_, tag_);
     if (error.code == Errc::upstream_status && error.status == 405 && !asked_by_get_) {
       asked_by_get_ = true;  // a registry without HEAD for manifests
       return fetch(tag_, std::nullopt);
@@ -131,10 +134,22 @@ class Tags::Check {
       tags_.remember_missing(name);
       return tags_.ended(name, error);
     }
+    const bool is_denied = error.code == Errc::denied;
+    if (is_denied && !is_open()) return tags_.ended(name, error);
     tags_.remember_failed(target_->registry);
-    if (auto record = tags_.usable(repository_, tag_))
-      return tags_.ended(name, stale(std::move(*record), error.message));
+    if (auto record = tags_.usable(repository_, tag_)) {
+      auto answer = stale(std::move(*record), error.message);
+      answer.was_denied = is_denied;
+      return tags_.ended(name, std::move(answer));
+    }
     tags_.ended(name, error);
+  }
+
+  // Who has to be let in loses the tag with the right; what was for anybody may have become private, or
+  // a registry may be confused.
+  bool is_open() const {
+    const auto kept = tags_.parts_.catalog.repository(repository_);
+    return kept && kept->repository_class == cache::RepositoryClass::open;
   }
 
   TagAnswer stale(cache::TagRecord record, std::string why) const {
@@ -184,9 +199,10 @@ std::optional<cache::TagRecord> Tags::fresh(const MirrorSettings& settings, cons
 Ticket Tags::find(MirrorSettingsPtr settings, const registry::TargetPtr& target, const std::string& tag,
                   Done<TagAnswer> done) {
   if (settings->offline) return answer_offline(*target, tag, std::move(done));
-  const std::string name = name_of_tag(target->key(), tag);
+  const std::string name = question_of(*target, tag);
   if (remembered_missing(name)) {
-    Error missing{Errc::not_found, fmt::format("upstream said a moment ago that {} does not exist", name)};
+    Error missing{Errc::not_found, fmt::format("upstream said a moment ago that {} does not exist",
+                                               name_of_tag(target->key(), tag))};
     return answer_later<TagAnswer>(parts_.loop, std::move(missing), std::move(done));
   }
   if (!checks_.contains(name) && checks_.size() >= kMostQuestions)

@@ -27,6 +27,7 @@ struct TagAnswer {
   cache::TagRecord record;
   std::string why;
   ManifestPtr manifest = nullptr;  // its bytes, if they were fetched just now
+  bool was_denied = false;         // stale: upstream refuses what it gave to anybody before
 };
 
 class Tags {
@@ -40,7 +41,8 @@ class Tags {
                                         const std::string& tag);
 
   // Asks upstream, or joins the question that runs. Errors: not_found (upstream's own, or remembered for at
-  // most 5 s); else what failed when there is no record to fall back on. Dropping the Ticket leaves.
+  // most 5 s); denied, unless the repository was open until now; else what failed when there is no record
+  // to fall back on. Dropping the Ticket leaves.
   Ticket find(MirrorSettingsPtr settings, const registry::TargetPtr& target, const std::string& tag,
               Done<TagAnswer> done);
 

@@ -43,6 +43,8 @@ struct Error {
   int status = 0;           // HTTP status of the upstream's answer, 0 if none
   std::string diagnosis{};  // stable code for programs ("tls_name_mismatch"); empty: name_of(code)
   std::optional<std::chrono::seconds> retry_after{};  // the upstream's own wish, if it gave one
+  // A 404 to who has no credentials, of a registry that wants some: it may be hiding what it has.
+  bool may_be_hidden = false;
 
   std::string_view diagnosis_code() const { return diagnosis.empty() ? name_of(code) : diagnosis; }
 };

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "proxy/http/message.h"
+#include "proxy/net/socket_owner.h"
 #include "proxy/net/stream.h"
 #include "runtime/file.h"
 #include "runtime/ticket.h"
@@ -26,6 +27,8 @@ class Exchange {
   virtual const RequestHead& request() const = 0;
   virtual const net::Address& peer() const = 0;
   virtual const net::Address& local() const = 0;
+  // What was found out about who holds the client's end; kept as long as the connection.
+  virtual net::OwnerSlot& owner() = 0;
   bool is_head() const { return request().method == "HEAD"; }
 
   // A whole small answer in one write. For HEAD the body is counted in Content-Length, not sent.

@@ -76,6 +76,7 @@ class ServerConnection final : public Exchange {
   const RequestHead& request() const override { return parser_.request(); }
   const net::Address& peer() const override { return stream_->peer(); }
   const net::Address& local() const override { return stream_->local(); }
+  net::OwnerSlot& owner() override { return owner_; }
   void respond(ResponseHead head, std::string_view body) override;
   void respond_head(ResponseHead head, ByteCount content_length) override;
   void begin(ResponseHead head, ByteCount content_length) override;
@@ -139,6 +140,7 @@ class ServerConnection final : public Exchange {
   bool read_armed_ = false;
   bool input_ended_ = false;
   bool seen_any_ = false;  // a byte has come on this connection
+  net::OwnerSlot owner_;
 
   // Of the running exchange.
   std::unique_ptr<Handler> handler_;

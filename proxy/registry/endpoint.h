@@ -67,6 +67,18 @@ struct Endpoint {
   bool is_own = false;       // the registry's own address (its default endpoint)
 };
 
+// As whom the endpoints of a Target are asked.
+struct AskAs {
+  enum class Who : std::uint8_t {
+    node,    // with the credentials this node has for them
+    nobody,  // without any, whatever the node has
+    client,  // with those a client gave, and at the registry's own endpoint alone
+  };
+  Who who = Who::node;
+  Credentials credentials = {};  // of the client
+  std::string name = {};         // tells askers apart and nothing of their credentials; empty for the node
+};
+
 // A repository with its resolved name and its endpoints in the order to try.
 struct Target {
   std::string ns;          // what the client said ("docker.io", "nexus.local:8082")
@@ -77,6 +89,9 @@ struct Target {
   std::string alias = {}, mirror = {};
   // "registry/repository", the RepositoryKey of the catalog.
   std::string key() const { return registry + "/" + repository; }
+  AskAs as = {};
+  // key(), and as whom: the same question by two who have other rights is two questions.
+  std::string question() const { return as.name.empty() ? key() : key() + "\n" + as.name; }
 };
 using TargetPtr = std::shared_ptr<const Target>;
 

@@ -184,6 +184,8 @@ std::string_view name_of(RouteKind kind) {
       return "metrics";
     case RouteKind::status_page:
       return "status_page";
+    case RouteKind::token:
+      return "token";
     case RouteKind::unknown:
       break;
   }
@@ -193,7 +195,8 @@ std::string_view name_of(RouteKind kind) {
 Result<Route> parse_route(std::string_view method, std::string_view target) {
   Route route;
   if (method != "GET" && method != "HEAD") {
-    route.kind = RouteKind::write;
+    const bool is_token = method == "POST" && target.substr(0, target.find('?')) == "/token";
+    route.kind = is_token ? RouteKind::token : RouteKind::write;
     return route;
   }
   auto origin = origin_form(target, route);
@@ -203,7 +206,8 @@ Result<Route> parse_route(std::string_view method, std::string_view target) {
   const auto query = mark == std::string_view::npos ? std::string_view{} : origin->substr(mark + 1);
   static constexpr std::pair<std::string_view, RouteKind> kFixed[] = {
       {"/v2", RouteKind::ping},         {"/v2/", RouteKind::ping},      {"/", RouteKind::status_page},
-      {"/healthz", RouteKind::healthz}, {"/readyz", RouteKind::readyz}, {"/metrics", RouteKind::metrics}};
+      {"/healthz", RouteKind::healthz}, {"/readyz", RouteKind::readyz}, {"/metrics", RouteKind::metrics},
+      {"/token", RouteKind::token}};
   for (const auto& [name, kind] : kFixed) {
     if (path != name) continue;
     route.kind = kind;

@@ -22,6 +22,7 @@ enum class RouteKind : std::uint8_t {
   readyz,
   metrics,
   status_page,  // /
+  token,        // /token: our own token endpoint; with POST as well
   unknown,      // none of these: 404
 };
 std::string_view name_of(RouteKind kind);

@@ -36,6 +36,13 @@ void AuthorizationFlow::start(Done<Authorization> done) {
 
 void AuthorizationFlow::find_credentials() {
   outcome_ = {};
+  if (as_.who != registry::AskAs::Who::node) {
+    FoundCredentials found;
+    if (as_.who == registry::AskAs::Who::client) found.credentials = make_credentials(as_.credentials);
+    pending_ =
+        parts_.loop.post([this, found = std::move(found)]() mutable { on_credentials(std::move(found)); });
+    return;
+  }
   pending_ = parts_.credentials.find(
       endpoint_, [this](Result<FoundCredentials> found) { on_credentials(std::move(found)); });
 }
@@ -88,8 +95,11 @@ void AuthorizationFlow::ask_token_server() {
                          : rules_.settings_for(realm->url.host, realm->url.port);
   if (demand_.choice.service != "null") request.service = demand_.choice.service;
   request.scopes = registry::scopes_for(demand_.choice.scope, endpoint_.repository);
-  if (realm->takes_credentials) request.credentials = credentials_;
-  if (credentials_ && !realm->takes_credentials)
+  // What a client gave is not sent over a line that others read, whatever the configuration allows.
+  const bool may_send =
+      realm->takes_credentials && (as_.who != registry::AskAs::Who::client || realm->url.scheme == "https");
+  if (may_send) request.credentials = credentials_;
+  if (credentials_ && !may_send)
     outcome_.note = fmt::format(
         "the credentials for {} were not sent to its token server {}, which has nothing to do with it by its "
         "name; add configs: {{\"{}\": {{}}}} if it is right",

@@ -25,10 +25,10 @@ struct Authorization {
 
 class AuthorizationFlow {
  public:
-  // All references outlive this; `endpoint` too.
+  // All references outlive this; `endpoint` and `as` too.
   AuthorizationFlow(FlowParts& parts, const registry::Endpoint& endpoint, const registry::Rules& rules,
-                    Demand demand)
-      : parts_(parts), endpoint_(endpoint), rules_(rules), demand_(std::move(demand)) {}
+                    const registry::AskAs& as, Demand demand)
+      : parts_(parts), endpoint_(endpoint), rules_(rules), as_(as), demand_(std::move(demand)) {}
   AuthorizationFlow(const AuthorizationFlow&) = delete;
   AuthorizationFlow& operator=(const AuthorizationFlow&) = delete;
 
@@ -53,6 +53,7 @@ class AuthorizationFlow {
   FlowParts& parts_;
   const registry::Endpoint& endpoint_;
   const registry::Rules& rules_;
+  const registry::AskAs& as_;
   Demand demand_;
   NodeCredentialsPtr credentials_;
   bool may_ask_helper_again_ = true;

@@ -71,7 +71,7 @@ std::string RequestFlow::rate_key() const {
 void RequestFlow::authorize(Demand demand) {
   ++authorizations_;
   demand_ = std::move(demand);
-  authorizing_ = std::make_unique<AuthorizationFlow>(parts_, endpoint_, rules_, demand_);
+  authorizing_ = std::make_unique<AuthorizationFlow>(parts_, endpoint_, rules_, request_.target->as, demand_);
   authorizing_->start(
       [this](Result<Authorization> authorization) { on_authorization(std::move(authorization)); });
 }
@@ -268,6 +268,7 @@ void RequestFlow::on_error_body(std::string_view body) {
   const bool is_blob = request_.kind == Kind::blob && error.code == Errc::not_found;
   if (is_blob && error.diagnosis.empty()) error.diagnosis = "blob_unknown";
   error.retry_after = retry_after(head_.headers, parts_.loop.wall_now());
+  error.may_be_hidden = head_.status == 404 && authorization_ && !authorization_->credentials;
   if (error.retry_after)
     error.message += fmt::format(" (asks to come back after {} s)", error.retry_after->count());
   if (head_.status == 429 && !is_elsewhere_) note_rate_limit(error);

@@ -168,6 +168,7 @@ TEST_CASE("check: the rate limit", "[check][cases]") {
   CHECK(walked.cause().find("You have reached your pull rate limit") != std::string::npos);
 }
 
+// rules: storage-by-name
 TEST_CASE("check: the registry answers and its blob store is blocked", "[check][cases]") {
   Case it;
   FaultyUpstream registry;

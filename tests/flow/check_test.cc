@@ -218,6 +218,7 @@ TEST_CASE("check of a registry walks the login", "[check]") {
   CHECK(bad.output.find("wr0ng") == std::string::npos);
 }
 
+// rules: check-keeps-accounts
 TEST_CASE("refused credentials are not tried again by a check that follows", "[check]") {
   Flow flow;
   flow.upstream.require_basic("robot", "s3cret");

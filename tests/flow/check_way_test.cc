@@ -54,6 +54,7 @@ TEST_CASE("check: a server whose certificate is for other names", "[check][cases
   CHECK(walked.remedy().find("server_name") != std::string::npos);
 }
 
+// rules: led-astray
 TEST_CASE("check: DNS answers with somebody else's address", "[check][cases]") {
   Case it;
   FakeDns dns;

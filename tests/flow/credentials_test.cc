@@ -36,7 +36,7 @@ TEST_CASE("credentials only in a docker config open a registry with Basic, and c
   const auto digest = flow.upstream.add_blob("bytes");
   const auto refused = flow.layerd.get(Flow::blob(digest));
   INFO(refused.body);
-  CHECK(refused.status == 403);
+  CHECK(refused.status == 401);
   CHECK(flow.layerd.log().find("every user can read") == std::string::npos);
   CHECK(refused.body.find("no credentials are configured for " + flow.upstream.address()) !=
         std::string::npos);
@@ -60,7 +60,7 @@ TEST_CASE("auth in configs for another port is told to the client", "[credential
   restart(flow, "configs: {\"127.0.0.1:1\": {auth: {username: robot, password: s3cret}}}\n");
   const auto refused = flow.layerd.get(Flow::manifest("1"));
   INFO(refused.body);
-  CHECK(refused.status == 403);
+  CHECK(refused.status == 401);
   CHECK(refused.body.find("configs has auth for 127.0.0.1:1, but not for " + flow.upstream.address()) !=
         std::string::npos);
 }
@@ -72,7 +72,7 @@ TEST_CASE("credentials only in a docker config open a registry with tokens", "[c
       flow, "d.json", docker_config("http://" + flow.upstream.address() + "/v2/", "robot", "s3cret"));
   const Image image = make_image({{1000, 2000}});
   flow.upstream.add(image, "team/app", "1");
-  CHECK(flow.layerd.get(Flow::manifest("1")).status == 403);
+  CHECK(flow.layerd.get(Flow::manifest("1")).status == 401);
   // A reload is enough.
   flow.layerd.configure(flow.mirrors() + fmt::format("credentials: {{docker_config: [{}]}}\n", path));
   flow.layerd.process().send(SIGHUP);

@@ -96,9 +96,10 @@ std::vector<Case> cases() {
   // rules: 404-is-404
   refuse("404", 404, 0.1, [](Fault& f) { f.status = 404; });
   // rules: refusal-is-denied
-  refuse("403", 403, 0.1, [](Fault& f) { f.status = 403; });
+  // A client may say who it is, once (docs/access.md).
+  refuse("403", 401, 0.1, [](Fault& f) { f.status = 403; });
   // rules: refusal-is-denied
-  refuse("401 without a challenge", 403, 0.1, [](Fault& f) { f.status = 401; });
+  refuse("401 without a challenge", 401, 0.1, [](Fault& f) { f.status = 401; });
   // rules: redirects-bounded
   refuse("a redirect loop", 502, 0.1, [](Fault& f) {
     f.status = 307, f.headers = {{"Location", "/v2/team/app/blobs/round-and-round"}};

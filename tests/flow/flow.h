@@ -65,6 +65,31 @@ bool eventually(Ready ready, std::chrono::milliseconds timeout = std::chrono::se
   return true;
 }
 
+// The Authorization that our token endpoint gives for a challenge, to who says `basic` (empty: nothing).
+inline std::string handle_for(std::uint16_t port, const ProbeReply& challenged,
+                              const std::string& basic = {}) {
+  const std::string header = challenged.header("www-authenticate");
+  const auto part = [&](const std::string& name) {
+    const auto at = header.find(name + "=\"");
+    REQUIRE(at != std::string::npos);
+    const auto begin = at + name.size() + 2;
+    return header.substr(begin, header.find('"', begin) - begin);
+  };
+  const std::string realm = part("realm");
+  const auto path = realm.find("/token");
+  REQUIRE(path != std::string::npos);
+  const bool has_query = realm.find('?') != std::string::npos;
+  ProbeRequest request{port, fmt::format("{}{}service={}&scope={}", realm.substr(path), has_query ? "&" : "?",
+                                         part("service"), part("scope"))};
+  if (!basic.empty()) request.headers.push_back({"Authorization", "Basic " + base64(basic)});
+  const ProbeReply token = probe(request);
+  REQUIRE(token.status == 200);
+  const auto begin = token.body.find("\"token\":\"");
+  REQUIRE(begin != std::string::npos);
+  const auto first = begin + 9;
+  return "Bearer " + token.body.substr(first, token.body.find('"', first) - first);
+}
+
 // Sends all requests at the same time, each on a connection of its own.
 inline std::vector<ProbeReply> probe_together(const std::vector<ProbeRequest>& requests) {
   std::vector<ProbeReply> replies(requests.size());

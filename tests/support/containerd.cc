@@ -11,15 +11,30 @@
 
 namespace layerd::test {
 
-Containerd::Containerd(const std::string& folder) : folder_(folder) {
+namespace {
+
+// Without the CRI plugin it needs neither CNI nor a sandbox image. Pulling alone needs neither with it.
+std::string plugins(const std::string& folder, bool with_cri) {
+  if (!with_cri) return "disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n";
+  return fmt::format(
+      "[plugins.\"io.containerd.grpc.v1.cri\"]\n  stream_server_address = \"127.0.0.1\"\n"
+      "  [plugins.\"io.containerd.grpc.v1.cri\".containerd]\n    snapshotter = \"native\"\n"
+      "  [plugins.\"io.containerd.grpc.v1.cri\".cni]\n    bin_dir = \"{0}/cni\"\n    conf_dir = \"{0}/cni\"\n"
+      "  [plugins.\"io.containerd.grpc.v1.cri\".registry]\n    config_path = \"{0}/hosts\"\n",
+      folder);
+}
+
+}  // namespace
+
+Containerd::Containerd(const std::string& folder, bool with_cri) : folder_(folder) {
   std::filesystem::create_directories(folder_ + "/hosts");
-  // Without the CRI plugin it needs neither CNI nor a sandbox image.
+  std::string tables = plugins(folder_, with_cri), top;
+  if (!with_cri) top.swap(tables);
   write_text(folder_ + "/config.toml",
-             fmt::format("version = 2\nroot = \"{0}/root\"\nstate = \"{0}/state\"\n"
-                         "disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n"
+             fmt::format("version = 2\nroot = \"{0}/root\"\nstate = \"{0}/state\"\n{1}"
                          "[grpc]\n  address = \"{0}/containerd.sock\"\n[debug]\n  level = \"info\"\n"
-                         "[plugins.\"io.containerd.internal.v1.opt\"]\n  path = \"{0}/opt\"\n",
-                         folder_));
+                         "[plugins.\"io.containerd.internal.v1.opt\"]\n  path = \"{0}/opt\"\n{2}",
+                         folder_, top, tables));
   process_.emplace(
       Command{{"containerd", "--config", folder_ + "/config.toml"}, {}, folder_ + "/containerd.log"});
   for (int tries = 0; tries < 200; ++tries) {

@@ -11,7 +11,8 @@ namespace layerd::test {
 
 class Containerd {
  public:
-  explicit Containerd(const std::string& folder);
+  // with_cri: the service that the kubelet uses, as well.
+  explicit Containerd(const std::string& folder, bool with_cri = false);
 
   // Writes hosts.toml so that `registry` (host[:port]) is asked for at `mirror_url` alone.
   void mirror(const std::string& registry, const std::string& mirror_url);
@@ -22,6 +23,7 @@ class Containerd {
   Finished pull(const std::string& reference, std::vector<std::string> more = {}) const;
   // Removes the image and everything it brought.
   Finished remove(const std::string& reference) const;
+  std::string socket() const { return folder_ + "/containerd.sock"; }
   bool has_content(const std::string& digest) const;
   std::string log() const { return process_->output(); }
 

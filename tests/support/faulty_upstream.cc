@@ -144,6 +144,20 @@ void FaultyUpstream::revoke_tokens() {
   ++generation_;
 }
 
+void FaultyUpstream::give_right(const std::string& user, const std::string& password,
+                                const std::string& repository) {
+  std::lock_guard lock(mutex_);
+  const std::string account = "Basic " + base64(user + ":" + password);
+  accounts_.insert(account);
+  rights_[repository].insert(account);
+}
+
+void FaultyUpstream::take_right(const std::string& user, const std::string& password,
+                                const std::string& repository) {
+  std::lock_guard lock(mutex_);
+  rights_[repository].erase("Basic " + base64(user + ":" + password));
+}
+
 std::vector<SeenRequest> FaultyUpstream::seen() const {
   std::lock_guard lock(mutex_);
   return seen_;
@@ -253,6 +267,19 @@ std::optional<FaultyUpstream::Answer> FaultyUpstream::refuse_access(const Server
   std::lock_guard lock(mutex_);
   const std::string given = request.header("authorization");
   std::string challenge;
+  const std::string path_asked = request.path();
+  for (const auto& [repository, allowed] : rights_) {
+    if (!path_asked.starts_with("/v2/" + repository + "/") || allowed.contains(given)) continue;
+    if (!accounts_.contains(given)) {
+      challenge = "Basic realm=\"test\"";
+      continue;
+    }
+    Answer denied;
+    denied.status = 403;
+    denied.headers = {{"Content-Type", "application/json"}};
+    denied.put(error_json("DENIED"));
+    return denied;
+  }
   if (!basic_.empty() && given != basic_) challenge = "Basic realm=\"test\"";
   if (bearer_ && given != fmt::format("Bearer token-{}", generation_)) {
     const std::string path = request.path();

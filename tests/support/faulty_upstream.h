@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -81,6 +82,10 @@ class FaultyUpstream {
   // Tokens come from this server's own /token, and only for the given account (empty: for anybody).
   void require_bearer(const std::string& user, const std::string& password, int expires_in = 300);
   void revoke_tokens();
+  // From now on the repository is for those alone who were given the right. By Basic: 401 without it or with
+  // a wrong password, 403 for an account that is known and has no right.
+  void give_right(const std::string& user, const std::string& password, const std::string& repository);
+  void take_right(const std::string& user, const std::string& password, const std::string& repository);
 
   std::vector<SeenRequest> seen() const;
   int count(const std::string& method, const std::string& part) const;
@@ -108,6 +113,8 @@ class FaultyUpstream {
   std::vector<std::pair<std::string, Fault>> faults_;
   std::function<void(const ServerRequest&)> on_request_;
   std::string basic_, account_;
+  std::set<std::string> accounts_;                       // Basic …
+  std::map<std::string, std::set<std::string>> rights_;  // repository -> accounts
   bool bearer_ = false;
   int expires_in_ = 300, generation_ = 1;
   std::vector<SeenRequest> seen_;

@@ -50,10 +50,13 @@ class RecordedExchange final : public http::Exchange {
 
   void set_peer(std::string host) { peer_.host = std::move(host); }
   void set_local(std::string host) { local_.host = std::move(host); }
+  // The client is a process of this user, in this cgroup; by default root's in none.
+  void set_owner(std::optional<net::SocketOwner> owner) { owner_ = {true, owner}; }
 
   const http::RequestHead& request() const override { return request_; }
   const net::Address& peer() const override { return peer_; }
   const net::Address& local() const override { return local_; }
+  net::OwnerSlot& owner() override { return owner_; }
   void respond(http::ResponseHead head, std::string_view body) override;
   void begin(http::ResponseHead head, ByteCount content_length) override;
   Ticket send(Bytes bytes, Callback<void()> sent) override;
@@ -73,6 +76,7 @@ class RecordedExchange final : public http::Exchange {
   http::RequestHead request_;
   net::Address peer_{"127.0.0.1", 40000, false};
   net::Address local_{"127.0.0.1", 5151, false};
+  net::OwnerSlot owner_{true, net::SocketOwner{0, 0}};
   State state_ = State::open;
   http::ResponseHead head_;
   ByteCount content_length_ = 0;

@@ -100,6 +100,21 @@ TEST_CASE("the status is the daemon's, and unknown without a daemon") {
   CHECK(admin.ask("GET", "/v1/waits", false).body.is_array());
 }
 
+TEST_CASE("a reload is for root and the daemon's user, and tells what the configuration is refused for") {
+  Store admin;
+  CHECK(admin.ask("POST", "/v1/reload").status == 404);
+  int reloads = 0;
+  admin.api->set_reload([&] {
+    ++reloads;
+    return Json{{"errors", {"config.yaml:1:1: no"}}};
+  });
+  CHECK(admin.ask("POST", "/v1/reload", false).status == 403);
+  CHECK(admin.ask("GET", "/v1/reload").status == 404);
+  CHECK(reloads == 0);
+  CHECK(admin.ask("POST", "/v1/reload").body.at("errors").size() == 1);
+  CHECK(reloads == 1);
+}
+
 TEST_CASE("blobs are listed page by page, tags with whether their manifest is here") {
   Store admin;
   for (int i = 0; i < 4; ++i) admin.keep("blob " + std::to_string(i));

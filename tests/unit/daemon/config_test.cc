@@ -306,10 +306,40 @@ TEST_CASE("all errors are reported, not only the first") {
   CHECK(loaded.errors.size() == 3);
 }
 
+TEST_CASE("access is read with its patterns and users, and what makes no sense is refused") {
+  const auto loaded = parse(
+      "access: {challenge_ping: true, recheck: 1m, grant: 2m, offline_grace: 0s, runtime_uids: [0, 1000], "
+      "require_client: [\"ghcr.io/secret/**\"]}");
+  INFO(all(loaded.errors));
+  REQUIRE(loaded.ok());
+  const auto& access = loaded.settings->access;
+  CHECK(access.challenge_ping);
+  CHECK(access.recheck == std::chrono::minutes(1));
+  CHECK(access.grant == std::chrono::minutes(2));
+  CHECK(access.offline_grace == Duration::zero());
+  CHECK((access.is_runtime_uid(0) && access.is_runtime_uid(1000) && !access.is_runtime_uid(1)));
+  CHECK((access.requires_client("ghcr.io/secret/a/b") && !access.requires_client("ghcr.io/open")));
+  const auto again = parse(print_settings(*loaded.settings));
+  REQUIRE(again.ok());
+  CHECK(print_settings(*again.settings) == print_settings(*loaded.settings));
+  CHECK(parse("").settings->access.runtime_uids == std::vector<uid_t>{0});
+  CHECK(parse("access: {runtime_uids: []}").settings->access.runtime_uids.empty());
+  for (const auto& [text, words] : std::vector<std::pair<std::string, std::string>>{
+           {"access: {runtime_uids: [root]}", "user numbers"},
+           {"access: {runtime_uids: [65534]}", "nobody"},
+           {"access: {require_client: [\"a b\"]}", "require_client"},
+           {"access: {challenge_pings: true}", "challenge_ping"},
+           {"access: {recheck: 0s}", "1s to 1d"}}) {
+    CAPTURE(text);
+    const auto wrong = parse(text);
+    CHECK_FALSE(wrong.ok());
+    CHECK_THAT(all(wrong.errors), Catch::Contains(words));
+  }
+}
+
 TEST_CASE("keys of later versions are refused by name, never ignored") {
-  for (const char* text :
-       {"access: {recheck: 1m}", "peers: {listen: x}", "limits: {upload: 1}", "limits: {site_download: 1}",
-        "tags: {from_peers: never}", "admin: {password_file: /x}"}) {
+  for (const char* text : {"peers: {listen: x}", "limits: {upload: 1}", "limits: {site_download: 1}",
+                           "tags: {from_peers: never}", "admin: {password_file: /x}"}) {
     INFO(text);
     const auto loaded = parse(text);
     REQUIRE_FALSE(loaded.ok());

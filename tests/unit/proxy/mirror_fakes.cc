@@ -298,7 +298,8 @@ MirrorBench::MirrorBench() {
   proxy::SitePages pages{[this] { return not_ready; }, [this] { return metrics.text(); },
                          [] { return proxy::StatusFigures{}; }};
   mirror = std::make_unique<proxy::Mirror>(
-      proxy::MirrorParts{loop, workers, metrics, store, catalog, downloads, fetcher, buffers},
+      proxy::MirrorParts{loop, workers, metrics, store, catalog, downloads, learning, buffers, owners,
+                         cgroups, sealing_key},
       std::make_shared<const proxy::MirrorSettings>(settings), std::move(pages));
 }
 
@@ -340,11 +341,13 @@ Digest MirrorBench::keep_image(const std::string& key, const std::string& tag, c
   const auto now =
       std::chrono::duration_cast<std::chrono::seconds>(loop.wall_now().time_since_epoch()).count();
   catalog.put_tag(key, tag, {digest, type, manifest.size(), now - 3600});
+  catalog.put_repository(key, {cache::RepositoryClass::open, now});
   return digest;
 }
 
 void MirrorBench::link(const std::string& key, const Digest& digest, ByteCount size) {
   catalog.put_links(key, {{digest, cache::LinkKind::listed, size, "application/octet-stream"}});
+  catalog.put_repository(key, {cache::RepositoryClass::open, proxy::unix_seconds(loop.wall_now())});
 }
 
 }  // namespace layerd::test

@@ -65,9 +65,14 @@ class FakeCatalog final : public cache::Catalog {
                                   const Digest& digest) const override;
   std::optional<cache::RepositoryRecord> repository(const cache::RepositoryKey& repository) const override;
   void put_repository(const cache::RepositoryKey& repository, cache::RepositoryRecord record) override;
-  std::optional<std::string> grant(std::string_view) const override { return std::nullopt; }
-  void put_grant(std::string_view, std::string_view) override {}
-  void remove_grant(std::string_view) override {}
+  std::optional<std::string> grant(std::string_view key) const override {
+    const auto found = grants.find(std::string(key));
+    return found == grants.end() ? std::nullopt : std::optional(found->second);
+  }
+  void put_grant(std::string_view key, std::string_view value) override {
+    grants[std::string(key)] = std::string(value);
+  }
+  void remove_grant(std::string_view key) override { grants.erase(std::string(key)); }
   void each_tag(const std::function<bool(const cache::RepositoryKey&, std::string_view,
                                          const cache::TagRecord&)>&) const override {}
   void remove_tag(const cache::RepositoryKey& repository, std::string_view tag) override;
@@ -76,6 +81,30 @@ class FakeCatalog final : public cache::Catalog {
   std::map<Digest, cache::ManifestRecord> manifests;
   std::map<std::pair<std::string, Digest>, cache::Link> links;
   std::map<std::string, cache::RepositoryRecord> repositories;
+  std::map<std::string, std::string> grants;
+};
+
+// Says of each connection what the test wants; for those that were not looked for yet.
+struct FakeOwners final : net::SocketOwners {
+  std::optional<net::SocketOwner> find(const net::Address&, const net::Address&) override { return owner; }
+  std::optional<net::SocketOwner> owner = net::SocketOwner{0, 0};
+};
+struct FakeCgroups final : net::Cgroups {
+  explicit FakeCgroups(Loop& loop) : loop_(loop) {}
+  std::optional<bool> is_container(std::uint64_t id) const override {
+    if (id == 0) return false;
+    const auto found = known.find(id);
+    return found == known.end() ? std::nullopt : std::optional(found->second);
+  }
+  Ticket look_up(std::uint64_t id, Done<bool> done) override {
+    known[id] = is_pod;
+    return proxy::answer_later<bool>(loop_, is_pod, std::move(done));
+  }
+  std::map<std::uint64_t, bool> known;
+  bool is_pod = false;
+
+ private:
+  Loop& loop_;
 };
 
 // What the scripted upstream says to one request.
@@ -176,6 +205,7 @@ class MirrorBench {
   void wait_for(RecordedExchange& exchange);
   void change(const std::function<void(proxy::MirrorSettings&)>& edit);
   // An image whose manifest and links are known as if it had been pulled: answers the manifest's digest.
+  // The repository is open, as every answer of an upstream without credentials says.
   Digest keep_image(const std::string& key, const std::string& tag, const std::string& manifest);
   void link(const std::string& key, const Digest& digest, ByteCount size = 0);
 
@@ -186,7 +216,11 @@ class MirrorBench {
   FakeStore store{loop};
   FakeCatalog catalog;
   FakeFetcher fetcher{loop};
+  proxy::LearningFetcher learning{fetcher, catalog, loop};
   FakeDownloads downloads{loop};
+  FakeOwners owners;
+  FakeCgroups cgroups{loop};
+  SealingKey sealing_key = SealingKey::temporary();
   proxy::MirrorSettings settings;
   std::string not_ready;
   std::unique_ptr<proxy::Mirror> mirror;

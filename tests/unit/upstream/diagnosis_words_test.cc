@@ -29,6 +29,7 @@ std::string_view code_of_blob(Upstreams& up) {
 
 }  // namespace
 
+// rules: known-has-no-right
 TEST_CASE("who was given a token and is refused has no right; who is refused a token has wrong credentials") {
   Upstreams up;
   up.configure("reg.example", up.login("me", "pw"));
@@ -48,6 +49,7 @@ TEST_CASE("who was given a token and is refused has no right; who is refused a t
   }
 }
 
+// rules: known-has-no-right
 TEST_CASE("with Basic a 401 is about the credentials and a 403 about the right") {
   Upstreams up;
   up.configure("reg.example", up.login("me", "pw"));
@@ -73,6 +75,7 @@ TEST_CASE("a registry that names what it does not know is quoted by code") {
   CHECK(code_of_blob(up) == "upstream_error");
 }
 
+// rules: storage-by-name
 TEST_CASE("a storage that is blocked, silent or refuses is told apart from its registry") {
   Upstreams up;
   const std::string storage = "GET https://cdn.example/x";

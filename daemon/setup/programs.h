@@ -1,0 +1,27 @@
+// Other programs run by setup: ctr, crictl, podman, docker. The interface is here so that tests give
+// the answers themselves. Blocks.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "runtime/result.h"
+
+namespace layerd::daemon::setup {
+
+class Programs {
+ public:
+  virtual ~Programs() = default;
+  // What it printed, both streams. Errors: not_found (there is no such program); upstream_status (it
+  // ended with another status than 0; the message ends with its last words); upstream_timeout; local_io.
+  virtual Result<std::string> run(const std::vector<std::string>& arguments,
+                                  std::chrono::seconds limit = std::chrono::seconds(60)) = 0;
+};
+
+class RealPrograms final : public Programs {
+ public:
+  Result<std::string> run(const std::vector<std::string>& arguments, std::chrono::seconds limit) override;
+};
+
+}  // namespace layerd::daemon::setup

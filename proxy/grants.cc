@@ -1,0 +1,253 @@
+#include "proxy/grants.h"
+
+#include <fmt/core.h>
+
+#include "proxy/registry/text.h"
+
+namespace layerd::proxy {
+namespace {
+
+constexpr Duration kRefusedFirst = std::chrono::seconds(30);
+constexpr Duration kRefusedMost = std::chrono::minutes(10);
+constexpr Duration kMissedFor = std::chrono::seconds(5);  // as long as any other 404
+// How long those who have a grant of earlier wait for its renewal, and how long upstream then counts
+// as silent.
+constexpr Duration kPatience = std::chrono::seconds(2);
+constexpr Duration kSilentFor = std::chrono::seconds(30);
+// So many different passwords of one account may be wrong before none is tried any more for a while.
+constexpr unsigned kMostWrongPasswords = 3;
+constexpr Duration kLongAgo = std::chrono::hours(24 * 400);
+constexpr std::size_t kMostRemembered = 4096;
+
+template <class Map>
+void bound(Map& map) {
+  if (map.size() >= kMostRemembered) map.clear();
+}
+
+std::string object_name(const AskedObject& object) {
+  return fmt::format("{} {}", static_cast<int>(object.kind), object.reference);
+}
+
+}  // namespace
+
+// One client's credentials being tried at one repository.
+class Grants::Test {
+ public:
+  Test(Grants& grants, std::string name, registry::TargetPtr client, AskedObject object, bool has_grace)
+      : grants_(grants),
+        name_(std::move(name)),
+        client_(std::move(client)),
+        object_(std::move(object)),
+        has_grace_(has_grace) {}
+
+  void start() {
+    auto& loop = grants_.parts_.loop;
+    if (has_grace_)
+      patience_ = loop.after(kPatience, "grant patience", [this] {
+        is_late_ = true;
+        note_silence();
+        waiters_.answer(Ok{});
+      });
+    ask(object_);
+  }
+
+  Ticket join(Done<Ok> done) {
+    if (is_late_) return answer_later<Ok>(grants_.parts_.loop, Ok{}, std::move(done));
+    return waiters_.add(std::move(done));
+  }
+  void answer(const Result<Ok>& result) { waiters_.answer(result); }
+
+ private:
+  void ask(const AskedObject& object) {
+    upstream::FetchRequest request;
+    request.target = client_;
+    request.kind = object.kind;
+    request.head_only = true;
+    request.reference = object.reference;
+    request.deadline = Deadline::in(grants_.parts_.loop.now(), kSourceWithin);
+    asking_ = grants_.parts_.fetcher.fetch(
+        std::move(request),
+        [this](Result<upstream::FetchResponse> answer) { answer ? on_yes() : on_no(answer.error()); });
+  }
+
+  void on_yes() {
+    if (!is_about_proof_) {
+      grants_.grant(*client_, object_);
+      return end(Ok{});
+    }
+    // The right still holds: it is the object that is missing.
+    grants_.grant(*client_, proof_);
+    end(missing_);
+  }
+
+  void on_no(const Error& error) {
+    if (error.code == Errc::denied) {
+      grants_.refuse(*client_, error);
+      return end(error);
+    }
+    if (error.code != Errc::not_found) {
+      if (!has_grace_) return end(error);
+      note_silence();
+      return end(Ok{});
+    }
+    if (!is_about_proof_) {
+      grants_.miss(*client_, object_, error);
+      const auto kept = grants_.kept(grants_.row_of(*client_));
+      if (!kept || object_name(kept->proof) == object_name(object_)) return lose(error);
+      // Is it missing, or hidden from these credentials? What they once got tells.
+      is_about_proof_ = true;
+      missing_ = error;
+      proof_ = kept->proof;
+      return ask(proof_);
+    }
+    lose(missing_);
+  }
+
+  void lose(const Error& error) {
+    const auto row = grants_.row_of(*client_);
+    grants_.parts_.catalog.remove_grant(row);
+    grants_.tested_.erase(row);
+    end(error);
+  }
+
+  void note_silence() {
+    bound(grants_.silent_until_);
+    grants_.silent_until_[grants_.row_of(*client_)] = grants_.parts_.loop.now() + kSilentFor;
+  }
+
+  void end(Result<Ok> result) {
+    const std::string name = name_;  // we are destroyed in there
+    grants_.ended(name, std::move(result));
+  }
+
+  Grants& grants_;
+  std::string name_;
+  registry::TargetPtr client_;
+  AskedObject object_, proof_;
+  bool has_grace_;
+  bool is_late_ = false;  // who waited goes on with the grant of earlier; the question goes on
+  bool is_about_proof_ = false;
+  Error missing_;
+  Waiters<Ok> waiters_;
+  Ticket asking_, patience_;
+};
+
+Grants::Grants(const MirrorParts& parts) : parts_(parts), refusals_(kRefusedFirst, kRefusedMost) {}
+Grants::~Grants() = default;
+
+std::string Grants::row_of(const registry::Target& client) const {
+  return "g" + parts_.key.name_of(client.question());
+}
+
+std::string Grants::account_of(const registry::Target& client) const {
+  return "account " + client.registry + "\n" + client.as.credentials.username;
+}
+
+std::optional<Grants::Grant> Grants::kept(const std::string& row) const {
+  const auto value = parts_.catalog.grant(row);
+  if (!value) return std::nullopt;
+  const auto parts = registry::split(*value, ' ');
+  if (parts.size() != 3) return std::nullopt;
+  const auto tested_at = registry::parse_digits(parts[0]);
+  if (!tested_at) return std::nullopt;
+  Grant grant;
+  grant.tested_at = static_cast<std::int64_t>(*tested_at);
+  grant.proof.kind = parts[1] == "1" ? upstream::Kind::blob : upstream::Kind::manifest;
+  grant.proof.reference = std::string(parts[2]);
+  return grant;
+}
+
+Grants::Standing Grants::standing(const AccessSettings& settings, const registry::Target& client,
+                                  const AskedObject& object) const {
+  const auto row = row_of(client);
+  const auto now = parts_.loop.now();
+  for (const auto& name : {row, row + "\n" + object_name(object), account_of(client)})
+    if (auto why = refusals_.holding(name, now)) {
+      // Who was let in before is not kept out by others who try passwords of the same account.
+      if (name == account_of(client) && kept(row)) continue;
+      return {Right::refused, std::move(why)};
+    }
+  if (const auto tested = tested_.find(row); tested != tested_.end()) {
+    if (now - tested->second < settings.grant) return {Right::granted};
+  } else if (const auto grant = kept(row)) {
+    const auto age = unix_seconds(parts_.loop.wall_now()) - grant->tested_at;
+    if (age >= 0 && Duration(std::chrono::seconds(age)) < settings.grant) return {Right::granted};
+  }
+  const auto silent = silent_until_.find(row);
+  const bool is_silent = silent != silent_until_.end() && now < silent->second;
+  return {is_silent && has_grace(settings, row) ? Right::granted : Right::untested};
+}
+
+// A clock that was set back must not end what it cannot judge.
+bool Grants::has_grace(const AccessSettings& settings, const std::string& row) const {
+  const auto grant = kept(row);
+  if (!grant) return false;
+  const auto age = unix_seconds(parts_.loop.wall_now()) - grant->tested_at;
+  return age < 0 || Duration(std::chrono::seconds(age)) < settings.offline_grace;
+}
+
+Ticket Grants::test(const AccessSettings& settings, const registry::TargetPtr& client,
+                    const AskedObject& object, Done<Ok> done) {
+  const std::string name = row_of(*client) + "\n" + object_name(object);
+  if (!tests_.contains(name) && tests_.size() >= kMostQuestions)
+    return answer_later<Ok>(parts_.loop, too_many_questions("credentials"), std::move(done));
+  auto& test = tests_[name];
+  if (test) return test->join(std::move(done));
+  test = std::make_unique<Test>(*this, name, client, object, has_grace(settings, row_of(*client)));
+  Ticket waiting = test->join(std::move(done));
+  test->start();
+  return waiting;
+}
+
+void Grants::grant(const registry::Target& client, const AskedObject& proof) {
+  const auto row = row_of(client);
+  bound(tested_);
+  tested_[row] = parts_.loop.now();
+  silent_until_.erase(row);
+  refusals_.forget(row);
+  refusals_.forget(account_of(client));
+  wrong_passwords_.erase(account_of(client));
+  parts_.catalog.put_grant(row,
+                           fmt::format("{} {}", unix_seconds(parts_.loop.wall_now()), object_name(proof)));
+}
+
+void Grants::refuse(const registry::Target& client, const Error& error) {
+  const auto row = row_of(client);
+  parts_.catalog.remove_grant(row);
+  tested_.erase(row);
+  silent_until_.erase(row);
+  refusals_.add(row, parts_.loop.now(), error);
+  if (error.status == 401) note_wrong_password(client, error);
+}
+
+void Grants::note_wrong_password(const registry::Target& client, const Error& error) {
+  bound(wrong_passwords_);
+  const auto account = account_of(client);
+  if (++wrong_passwords_[account] < kMostWrongPasswords) return;
+  Error why = error;
+  why.message += "; several passwords of this account were wrong, none is tried for a while";
+  refusals_.add(account, parts_.loop.now(), std::move(why));
+}
+
+void Grants::miss(const registry::Target& client, const AskedObject& object, const Error& error) {
+  const auto now = parts_.loop.now();
+  refusals_.add_until(row_of(client) + "\n" + object_name(object), now, now + kMissedFor, error);
+}
+
+// The next request asks before it goes on.
+void Grants::doubt(const registry::Target& client) {
+  bound(tested_);
+  tested_[row_of(client)] = parts_.loop.now() - kLongAgo;
+}
+
+// The test is over. It is destroyed here, from within its own callback, after everybody was answered.
+void Grants::ended(const std::string& name, Result<Ok> result) {
+  const auto test = std::move(tests_.extract(name).mapped());
+  parts_.metrics
+      .counter("layerd_access_tests_total", "Credentials of clients tried at their registry, by result.",
+               {{"result", result ? "ok" : std::string(name_of(result.error().code))}})
+      .add();
+  test->answer(result);
+}
+
+}  // namespace layerd::proxy

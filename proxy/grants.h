@@ -1,0 +1,65 @@
+// Grants: which client's credentials are good for which repository, as upstream said (design.md §3.5
+// items 6 and 7). A grant is kept under a keyed hash of both; the credentials never are. What upstream
+// refused is left alone for a while, since asking again and again locks accounts. Loop thread.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "proxy/access.h"
+#include "proxy/repository_classes.h"
+#include "proxy/upstream/refusals.h"
+#include "proxy/waiters.h"
+
+namespace layerd::proxy {
+
+class Grants {
+ public:
+  explicit Grants(const MirrorParts& parts);
+  ~Grants();
+
+  struct Standing {
+    Right right = Right::untested;
+    std::optional<Error> why = {};  // with Right::refused: what upstream said
+  };
+  // `client`: a target asked as a client. No disk access that waits.
+  Standing standing(const AccessSettings& settings, const registry::Target& client,
+                    const AskedObject& object) const;
+
+  // One HEAD upstream for all who wait. Ok: granted, or granted earlier and upstream does not answer now
+  // (settings.offline_grace). Errors: as Fetcher::fetch; denied and not_found are remembered.
+  // Dropping the Ticket leaves.
+  Ticket test(const AccessSettings& settings, const registry::TargetPtr& client, const AskedObject& object,
+              Done<Ok> done);
+
+  // Upstream said so to a request that went on with a grant.
+  void refuse(const registry::Target& client, const Error& error);
+  void doubt(const registry::Target& client);
+
+ private:
+  class Test;
+  struct Grant {
+    std::int64_t tested_at = 0;  // unix seconds
+    AskedObject proof;           // that upstream gave to these credentials
+  };
+  std::string row_of(const registry::Target& client) const;
+  std::string account_of(const registry::Target& client) const;
+  std::optional<Grant> kept(const std::string& row) const;
+  bool has_grace(const AccessSettings& settings, const std::string& row) const;
+  void grant(const registry::Target& client, const AskedObject& proof);
+  void miss(const registry::Target& client, const AskedObject& object, const Error& error);
+  void note_wrong_password(const registry::Target& client, const Error& error);
+  void ended(const std::string& name, Result<Ok> result);
+
+  MirrorParts parts_;
+  std::map<std::string, std::unique_ptr<Test>> tests_;
+  std::unordered_map<std::string, TimePoint> tested_;          // by this process, by row; bounded
+  std::unordered_map<std::string, TimePoint> silent_until_;    // upstream did not answer; bounded
+  std::unordered_map<std::string, unsigned> wrong_passwords_;  // by account; bounded
+  upstream::Refusals refusals_;                                // by row, row and object, or account
+};
+
+}  // namespace layerd::proxy

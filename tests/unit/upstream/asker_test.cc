@@ -1,0 +1,99 @@
+// As whom upstream is asked: the node, nobody, a client.
+#include "tests/unit/upstream/fixture.h"
+
+using namespace layerd;
+using namespace layerd::test;
+using Who = registry::AskAs::Who;
+
+namespace {
+
+const std::string kBlobAt = "GET https://reg.example/v2/app/blobs/" + kDigest;
+const std::string kTokenAt = "GET https://reg.example/token?service=s&scope=repository%3Aapp%3Apull";
+const std::string kWantsToken = "Bearer realm=\"https://reg.example/token\",service=\"s\"";
+
+FetchRequest as(FetchRequest request, Who who, const std::string& user = {},
+                const std::string& password = {}) {
+  auto target = std::make_shared<registry::Target>(*request.target);
+  target->as = {who, {user, password, {}, {}, "the client"}, user};
+  request.target = std::move(target);
+  return request;
+}
+
+struct Registry : Upstreams {
+  explicit Registry(int refusals) {
+    configure("reg.example", login("node", "node-secret"));
+    for (int i = 0; i < refusals; ++i) client.reply(kBlobAt, challenge("Basic realm=\"r\""));
+    client.reply(kBlobAt, ok());
+  }
+};
+
+}  // namespace
+
+TEST_CASE("who asks as nobody brings no credentials, whatever the node has") {
+  Registry up(2);
+  const auto answer = up.fetch(as(up.blob("reg.example", "app"), Who::nobody));
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == Errc::denied);
+  for (const auto& sent : up.client.sent()) CHECK(sent.header("Authorization").empty());
+  // And the node is not kept back by that.
+  up.client.reply(kBlobAt, ok());
+  const auto node = up.fetch(up.blob("reg.example", "app"));
+  REQUIRE(node);
+  CHECK(node->authenticated);
+}
+
+TEST_CASE("a client's credentials are used in place of the node's, and by nobody else") {
+  Registry up(1);
+  const auto answer = up.fetch(as(up.blob("reg.example", "app"), Who::client, "alice", "a"));
+  REQUIRE(answer);
+  CHECK(answer->authenticated);
+  CHECK(up.client.sent().back().header("Authorization") == "Basic YWxpY2U6YQ==");
+  up.client.reply(kBlobAt, ok());
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(up.client.sent().back().header("Authorization") == "Basic bm9kZTpub2RlLXNlY3JldA==");
+}
+
+TEST_CASE("a client's token is his own") {
+  Upstreams up;
+  up.configure("reg.example", up.login("node", "node-secret"));
+  up.client.reply(kBlobAt, challenge(kWantsToken));
+  for (int i = 0; i < 3; ++i) up.client.reply(kBlobAt, ok());
+  for (const char* user : {"&account=alice", "&account=bob", "&account=node"})
+    up.client.reply(kTokenAt + user, token("T" + std::string(user)));
+  REQUIRE(up.fetch(as(up.blob("reg.example", "app"), Who::client, "alice", "a")));
+  CHECK(up.client.sent().back().header("Authorization") == "Bearer T&account=alice");
+  REQUIRE(up.fetch(as(up.blob("reg.example", "app"), Who::client, "bob", "b")));
+  CHECK(up.client.sent().back().header("Authorization") == "Bearer T&account=bob");
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(up.client.sent().back().header("Authorization") == "Bearer T&account=node");
+}
+
+TEST_CASE("a client's wrong password is said to be the client's, and does not keep the node's back") {
+  Registry other(4);
+  const auto refused = other.fetch(as(other.blob("reg.example", "app"), Who::client, "alice", "wrong"));
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message.find("to the credentials of the client") != std::string::npos);
+  CHECK(refused.error().message.find("wrong") == std::string::npos);
+  const auto sent = other.client.sent().size();
+  const auto again = other.fetch(as(other.blob("reg.example", "app"), Who::client, "alice", "wrong"));
+  CHECK_FALSE(again);
+  for (auto i = sent; i < other.client.sent().size(); ++i)
+    CHECK(other.client.sent()[i].header("Authorization").empty());  // held back
+  CHECK(other.fetch(other.blob("reg.example", "app")));
+}
+
+TEST_CASE("a 404 without credentials may hide something only where credentials are wanted") {
+  Upstreams up;
+  up.client.reply(kBlobAt, challenge(kWantsToken));
+  up.client.reply(kBlobAt, status(404, {{"Docker-Distribution-Api-Version", "registry/2.0"}}));
+  up.client.reply(kTokenAt, token("T"));
+  const auto hidden = up.fetch(up.blob("reg.example", "app"));
+  REQUIRE_FALSE(hidden);
+  CHECK(hidden.error().code == Errc::not_found);
+  CHECK(hidden.error().may_be_hidden);
+  Upstreams plain;
+  plain.client.reply(kBlobAt, status(404, {{"Docker-Distribution-Api-Version", "registry/2.0"}}));
+  const auto missing = plain.fetch(plain.blob("reg.example", "app"));
+  REQUIRE_FALSE(missing);
+  CHECK_FALSE(missing.error().may_be_hidden);
+}
