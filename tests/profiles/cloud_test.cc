@@ -39,7 +39,7 @@ TEST_CASE("GHCR: public packages without an account, the others with a token", "
     // Its token server answers 403 for what one may not see.
     const ProbeReply refused = node.get("/v2/acme/private/manifests/1?ns=ghcr.io");
     INFO(refused.body);
-    CHECK(refused.status == 403);
+    CHECK(is_refusal(refused));
     CHECK(refused.body.find("no credentials are configured for ghcr.io") != std::string::npos);
   }
   SECTION("with an account") {

@@ -74,6 +74,9 @@ class Node : public LayerdDaemon {
   std::size_t from_;
 };
 
+// A client without a right is challenged or refused, as the repository's class has it (docs/access.md).
+inline bool is_refusal(const ProbeReply& reply) { return reply.status == 401 || reply.status == 403; }
+
 // A file with a secret, readable by its owner alone; or a program.
 std::string secret_file(const std::string& name, const std::string& text, bool is_program = false);
 
