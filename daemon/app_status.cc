@@ -27,9 +27,17 @@ Json downloads_json(const proxy::Downloads& downloads) {
   return rows;
 }
 
-Json upstreams_json(const upstream::RegistryFetcher& fetcher) {
+Json pull_limit_json(const std::optional<upstream::PullLimits::Known>& known, TimePoint now) {
+  if (!known) return {};
+  return {{"limit", known->limit.most},
+          {"remaining", known->limit.left},
+          {"window_seconds", known->limit.window.count()},
+          {"age_seconds", std::chrono::duration<double>(now - known->at).count()}};
+}
+
+Json upstreams_json(const upstream::RegistryFetcher& fetcher, TimePoint now) {
   Json rows = Json::array();
-  for (const auto& row : fetcher.health())
+  for (const auto& row : fetcher.health()) {
     rows.push_back(
         {{"endpoint", row.endpoint},
          {"state", upstream::name_of(row.state)},
@@ -37,7 +45,9 @@ Json upstreams_json(const upstream::RegistryFetcher& fetcher) {
          {"last_error", row.last_error},
          {"last_success_seconds", row.success_age_seconds ? Json(*row.success_age_seconds) : Json()},
          {"last_failure_seconds", row.failure_age_seconds ? Json(*row.failure_age_seconds) : Json()},
-         {"latency_ms", std::round(row.latency_seconds * 1000)}});
+         {"latency_ms", std::round(row.latency_seconds * 1000)},
+         {"pull_limit", pull_limit_json(fetcher.pull_limit(row.endpoint), now)}});
+  }
   return rows;
 }
 
@@ -90,7 +100,7 @@ Json App::status() const {
       {"traffic", traffic_json(mirror_->tally(), metrics_.total("layerd_upstream_bytes_total"))},
       {"asked", mirror_->asked_registries()},
       {"downloads", downloads_json(*downloads_)},
-      {"upstreams", upstreams_json(*fetcher_)},
+      {"upstreams", upstreams_json(*fetcher_, loop_.now())},
       {"outstanding", loop_.ledger().size()},
       {"buffers_bytes", buffers_->in_use()},
       {"log_lines_dropped", log::dropped_lines()},

@@ -43,9 +43,15 @@ void print_downloads(const Json& downloads) {
 
 void print_upstreams(const Json& upstreams) {
   if (!upstreams.is_array() || upstreams.empty()) return;
-  std::vector<std::vector<std::string>> rows{{"UPSTREAM", "STATE", "LAST ERROR"}};
-  for (const auto& row : upstreams)
-    rows.push_back({json_string(row, "endpoint"), json_string(row, "state"), json_string(row, "last_error")});
+  std::vector<std::vector<std::string>> rows{{"UPSTREAM", "STATE", "PULLS LEFT", "LAST ERROR"}};
+  for (const auto& row : upstreams) {
+    const Json& limit = part(row, "pull_limit");
+    const auto left = limit.is_object()
+                          ? fmt::format("{} of {}", number(limit, "remaining"), number(limit, "limit"))
+                          : std::string("-");
+    rows.push_back(
+        {json_string(row, "endpoint"), json_string(row, "state"), left, json_string(row, "last_error")});
+  }
   fmt::print("\n{}", table(rows));
 }
 

@@ -53,6 +53,7 @@ struct CheckKit {
               parts.flows.rate_limits,
               demands,
               health,
+              parts.flows.pull_limits,
               parts.flows.download_limit,
               parts.flows.body_bytes,
               parts.flows.redirects,

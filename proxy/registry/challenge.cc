@@ -100,8 +100,17 @@ class Reader {
   std::size_t at_ = 0;
 };
 
+// Path and query of "null://host:5005/v2/token", "http://inside/service/token".
+std::string_view path_of_realm(std::string_view realm) {
+  const auto authority = realm.find("://");
+  if (authority == std::string_view::npos) return {};
+  const auto path = realm.find('/', authority + 3);
+  return path == std::string_view::npos ? std::string_view() : realm.substr(path);
+}
+
 bool is_usable_realm(std::string_view realm) {
   if (realm.empty()) return false;
+  if (starts_with_nocase(realm, "null://")) return path_of_realm(realm).size() > 1;
   if (starts_with_nocase(realm, "https://") || starts_with_nocase(realm, "http://")) return true;
   const auto colon = realm.find(':');
   return colon == std::string_view::npos ? realm.front() == '/' : realm.find('/') < colon;
@@ -161,6 +170,14 @@ Result<Url> resolve_realm(const Url& base, std::string_view realm) {
     if (url->port == 80) url->port = base.port;
   }
   return url;
+}
+
+std::optional<Url> realm_at_home(const Url& base, std::string_view realm) {
+  const auto path = path_of_realm(realm);
+  if (path.size() < 2) return std::nullopt;
+  auto url = resolve_url(base, path);
+  if (!url || !url->same_origin(base)) return std::nullopt;
+  return std::move(*url);
 }
 
 std::string pull_scope(std::string_view repository) {

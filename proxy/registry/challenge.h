@@ -32,7 +32,7 @@ struct AuthChoice {
   std::string realm, service, scope;  // of Bearer; service and scope may be empty
   std::string error;                  // "invalid_token", "insufficient_scope", ...
 };
-// Bearer before Basic. A Bearer realm that cannot be asked ("null://…", none) counts as Basic.
+// Bearer before Basic. A Bearer realm that cannot be asked at all (none, a mail address) counts as Basic.
 // Nothing: no challenge we know.
 std::optional<AuthChoice> choose_challenge(const std::vector<Challenge>& challenges);
 
@@ -40,6 +40,11 @@ std::optional<AuthChoice> choose_challenge(const std::vector<Challenge>& challen
 // http on the registry's own host becomes https when the registry speaks https (TLS-terminating
 // proxies); http anywhere else is refused then. Errors: upstream_protocol, refused_by_policy.
 Result<Url> resolve_realm(const Url& base, std::string_view realm);
+
+// The same path at the registry itself, for realms that cannot be right: "null://host:5005/v2/token"
+// (Nexus), "http://core.default.svc/service/token" of a registry with TLS (Harbor; protocol.md §3.1).
+// Always of base's own origin.
+std::optional<Url> realm_at_home(const Url& base, std::string_view realm);
 
 // "repository:library/nginx:pull"
 std::string pull_scope(std::string_view repository);

@@ -129,6 +129,28 @@ Result<FetchResponse> read_answer(const FetchRequest& request, const http::Respo
   return response;
 }
 
+bool is_ingress_404(const http::ResponseHead& head, std::string_view body) {
+  const auto type = head.headers.get("Content-Type");
+  if (head.status != 404 || head.headers.has("Docker-Distribution-Api-Version") || !type ||
+      !registry::starts_with_nocase(*type, "text/plain"))
+    return false;
+  constexpr std::string_view kTraefik = "404 page not found\n", kNginx = "default backend - 404";
+  if (!body.empty())
+    return registry::trim_all(body) == registry::trim_all(kTraefik) || registry::trim_all(body) == kNginx;
+  const auto length = content_length(head.headers);
+  return length == kTraefik.size() || length == kNginx.size();
+}
+
+Error no_route(std::string_view name) {
+  return protocol_error(
+      "not_a_registry",
+      fmt::format(
+          "{} answered 404 as an ingress does that has no route for this host: look whether the Ingress "
+          "of that name is there and its registry ready",
+          name),
+      404);
+}
+
 bool is_registrys_own_404(const http::ResponseHead& head, std::string_view body, bool is_elsewhere) {
   if (head.headers.has("Docker-Distribution-Api-Version")) return true;
   const auto json = parse_json(body, {64u << 10, 16});

@@ -21,6 +21,11 @@ Result<FetchResponse> read_answer(const FetchRequest& request, const http::Respo
 // to (`is_elsewhere`) must show it; an endpoint itself may be silent, but not HTML.
 bool is_registrys_own_404(const http::ResponseHead& head, std::string_view body, bool is_elsewhere);
 
+// The 404 of an ingress that has no route to the host: Traefik's (and any Go server's) "404 page not
+// found", ingress-nginx's "default backend - 404". To HEAD they answer with the length of it alone.
+bool is_ingress_404(const http::ResponseHead& head, std::string_view body);
+Error no_route(std::string_view name);
+
 // The error a status other than 200 and 206 means. `place`: "https://ghcr.io for library/nginx".
 Error status_error(const http::ResponseHead& head, std::string_view body, std::string_view place);
 

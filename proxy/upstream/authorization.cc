@@ -85,6 +85,7 @@ void AuthorizationFlow::ask_token_server() {
   TokenRequest request;
   request.realm = realm->url;
   request.policy = realm->policy;
+  instead_of_ = realm->instead_of;
   // A token server beside the registry most often shows a certificate of the same authority. And what is
   // configured for a host is for those who were configured as well.
   const bool is_beside =
@@ -117,7 +118,13 @@ void AuthorizationFlow::on_token(Result<TokenGrant> grant) {
       parts_.credentials.forget(*outcome_.helper);
       return find_credentials();
     }
+    // Where the realm is wrong, registries take Basic as well (Nexus).
+    if (!instead_of_.empty() && has_password(credentials_)) {
+      outcome_.token_request.reset();
+      return use_basic();
+    }
     if (error.code == Errc::denied) explain(error);
+    if (!instead_of_.empty()) error.message += "; it was asked in place of another: " + instead_of_;
     return finish(std::move(error));
   }
   if (parts_.watcher) parts_.watcher->got_token(*grant);

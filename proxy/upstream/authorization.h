@@ -57,6 +57,7 @@ class AuthorizationFlow {
   Demand demand_;
   NodeCredentialsPtr credentials_;
   bool may_ask_helper_again_ = true;
+  std::string instead_of_;  // what is wrong with the realm that was replaced; empty: none was
   Authorization outcome_;
   Done<Authorization> done_;
   Ticket pending_;

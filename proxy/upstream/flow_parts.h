@@ -7,6 +7,7 @@
 #include "proxy/upstream/demands.h"
 #include "proxy/upstream/endpoint_health.h"
 #include "proxy/upstream/flow_watcher.h"
+#include "proxy/upstream/pull_limits.h"
 #include "proxy/upstream/refusals.h"
 #include "proxy/upstream/settings.h"
 #include "proxy/upstream/tokens.h"
@@ -27,6 +28,7 @@ struct FlowParts {
   Refusals& rate_limits;     // by registries that said when to come back
   Demands& demands;
   EndpointHealth& health;
+  PullLimits& pull_limits;
   RateLimit& download_limit;
   Counter& body_bytes;
   Counter& redirects;

@@ -58,8 +58,13 @@ std::string registrable_domain(std::string_view host) {
 Result<Realm> judge_realm(const registry::Endpoint& endpoint, std::string_view realm,
                           const registry::Rules& rules) {
   auto url = registry::resolve_realm(endpoint.base, realm);
-  if (!url) return std::move(url).error();
   Realm judged;
+  if (!url) {
+    auto home = registry::realm_at_home(endpoint.base, realm);
+    if (!home) return std::move(url).error();
+    judged.instead_of = url.error().message;
+    url = std::move(*home);
+  }
   judged.url = std::move(*url);
   const bool is_home = judged.url.same_origin(endpoint.base);
   // Whoever may name any host in ns gets nothing out of what is configured for others.

@@ -32,6 +32,10 @@ class RegistryFetcher final : public Fetcher {
   const FlowParts& parts() const { return parts_; }
   // For `layerd status`: every endpoint asked lately, by name.
   std::vector<EndpointReport> health() const { return health_.report(); }
+  // Pulls that an endpoint of health() said are left.
+  std::optional<PullLimits::Known> pull_limit(const std::string& endpoint) const {
+    return pull_limits_.of(endpoint);
+  }
 
  private:
   Loop& loop_;
@@ -43,6 +47,7 @@ class RegistryFetcher final : public Fetcher {
   Refusals rate_limits_;
   Demands demands_;
   EndpointHealth health_;
+  PullLimits pull_limits_;
   RateLimit download_limit_;
   FlowParts parts_;
 };

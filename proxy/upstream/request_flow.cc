@@ -16,6 +16,7 @@ constexpr std::size_t kMostErrorBytes = 64u << 10;
 // A token of the cache that ran out, a fresh one, one with another scope.
 constexpr std::size_t kMostAuthorizations = 3;
 constexpr std::chrono::seconds kLongestRateLimit{300};
+constexpr std::chrono::seconds kRestWhenUsedUp{60};
 
 // The body of an answer to HEAD.
 class NoBody final : public http::BodyReader {
@@ -111,6 +112,7 @@ void RequestFlow::on_landed(Result<Landed> landed) {
   is_elsewhere_ = landed->is_elsewhere;
   head_ = landed->response.head;
   place_ = ended->place();
+  if (!is_elsewhere_) parts_.pull_limits.note(origin_name(endpoint_.base), head_.headers);
   const int status = head_.status;
   // A signed URL that ran out: the registry makes a new one.
   if (is_elsewhere_ && status == 403 && !std::exchange(is_resolved_again_, true)) return send();
@@ -145,6 +147,7 @@ void RequestFlow::note_endpoint_answer(const Result<Landed>& landed) {
 
 void RequestFlow::note_authorization_taken() {
   if (!authorization_) return;
+  if (authorization_->is_basic) demand_.choice.scheme = registry::AuthChoice::Scheme::basic;
   parts_.demands.remember(endpoint_, demand_);
   if (authorization_->is_basic)
     parts_.basic_refusals.forget(basic_key(endpoint_, *authorization_->credentials));
@@ -257,6 +260,7 @@ void RequestFlow::read_error(Landed landed) {
 
 void RequestFlow::on_error_body(std::string_view body) {
   if (auto wrong = wrong_transport(place_, head_.status, body)) return finish(std::move(*wrong));
+  if (!is_elsewhere_ && is_ingress_404(head_, body)) return finish(no_route(place_));
   if (head_.status == 404 && !is_registrys_own_404(head_, body, is_elsewhere_))
     return finish(not_a_registry(place_, head_.status));
   auto error = status_error(head_, body, fmt::format("{} for {}", place_, endpoint_.repository));
@@ -267,11 +271,7 @@ void RequestFlow::on_error_body(std::string_view body) {
   error.may_be_hidden = head_.status == 404 && authorization_ && !authorization_->credentials;
   if (error.retry_after)
     error.message += fmt::format(" (asks to come back after {} s)", error.retry_after->count());
-  if (head_.status == 429 && !is_elsewhere_ && error.retry_after) {
-    const auto now = parts_.loop.now();
-    parts_.rate_limits.add_until(rate_key(), now, now + std::min(*error.retry_after, kLongestRateLimit),
-                                 error);
-  }
+  if (head_.status == 429 && !is_elsewhere_) note_rate_limit(error);
   const bool is_storage_broken = is_elsewhere_ && error.code == Errc::upstream_status && head_.status != 429;
   if (is_storage_broken) error.diagnosis = "storage_unreachable";
   if (error.code != Errc::denied) return finish(std::move(error));
@@ -285,6 +285,16 @@ void RequestFlow::on_error_body(std::string_view body) {
   if (head_.status == 401 && authorization_ && authorization_->is_basic)
     parts_.basic_refusals.add(basic_key(endpoint_, *authorization_->credentials), parts_.loop.now(), error);
   finish(std::move(error));
+}
+
+// A registry whose pulls are used up says so again and again: it is left alone for a while.
+void RequestFlow::note_rate_limit(Error& error) {
+  const auto limit = parts_.pull_limits.of(origin_name(endpoint_.base));
+  if (limit) error.message += "; " + registry::describe(limit->limit);
+  if (limit && limit->limit.left == 0 && !error.retry_after) error.retry_after = kRestWhenUsedUp;
+  if (!error.retry_after) return;
+  const auto now = parts_.loop.now();
+  parts_.rate_limits.add_until(rate_key(), now, now + std::min(*error.retry_after, kLongestRateLimit), error);
 }
 
 Error RequestFlow::denied_error(std::string_view body) const {

@@ -55,6 +55,7 @@ class RequestFlow {
   void on_first_bytes(Result<Bytes> bytes);
   void read_error(Landed landed);
   void on_error_body(std::string_view body);
+  void note_rate_limit(Error& error);
   Error denied_error(std::string_view body) const;
 
   void finish(Result<FetchResponse> result);

@@ -62,7 +62,8 @@ TEST_CASE("what makes no sense is skipped and everything is bounded") {
 
 TEST_CASE("a Bearer realm that cannot be asked counts as Basic, unknown schemes as nothing") {
   const auto choose = [](const char* line) { return choose_challenge(parse_challenges({line})); };
-  CHECK(choose(R"(Bearer realm="null://host:5005/v2/token",service="null")")->scheme == Scheme::basic);
+  CHECK(choose(R"(Bearer realm="null://host:5005")")->scheme == Scheme::basic);
+  CHECK(choose(R"(Bearer realm="null://host:5005/v2/token",service="null")")->scheme == Scheme::bearer);
   CHECK(choose("Bearer")->scheme == Scheme::basic);
   CHECK(choose("BASIC")->scheme == Scheme::basic);
   CHECK(choose(R"(Bearer realm="/token")")->scheme == Scheme::bearer);
@@ -82,6 +83,19 @@ TEST_CASE("a realm is resolved against the registry and never loses TLS") {
   CHECK(down.error().code == Errc::refused_by_policy);
   CHECK(resolve_realm(*parse_url("http://plain:5000/v2"), "http://plain:5001/token").ok());
   CHECK(resolve_realm(base, "null://x/y").error().code == Errc::upstream_protocol);
+}
+
+// rules: realm-at-home-only
+TEST_CASE("a realm that cannot be right is looked for at the registry itself and nowhere else") {
+  const Url base = *parse_url("https://reg.corp:8443/v2");
+  CHECK(realm_at_home(base, "null://host:5005/v2/token")->str() == "https://reg.corp:8443/v2/token");
+  CHECK(realm_at_home(base, "http://core.default.svc.cluster.local/service/token?a=b")->str() ==
+        "https://reg.corp:8443/service/token?a=b");
+  for (const char* realm :
+       {"null://host", "null://host/", "null://host//evil.example/token", "null:", "", "/token"}) {
+    INFO(realm);
+    CHECK_FALSE(realm_at_home(base, realm));
+  }
 }
 
 TEST_CASE("scopes are asked for once each and never empty") {

@@ -262,7 +262,7 @@ TEST_CASE("a registry nobody configured gets nothing out of a token server that 
   CHECK(up.client.sent()[1].where.policy == net::AddressPolicy::public_only);
 }
 
-TEST_CASE("a realm without TLS is upgraded on the registry's own host and refused elsewhere") {
+TEST_CASE("a realm without TLS is upgraded on the registry's own host and never asked elsewhere") {
   Upstreams up;
   SECTION("own") {
     up.client.reply(kBlob, challenge(R"(Bearer realm="http://reg.example/token")"));
@@ -272,20 +272,48 @@ TEST_CASE("a realm without TLS is upgraded on the registry's own host and refuse
   }
   SECTION("other") {
     up.client.reply(kBlob, challenge(R"(Bearer realm="http://auth.reg.example/token")"));
-    auto answer = up.fetch(up.blob("reg.example", "app"));
-    REQUIRE_FALSE(answer);
-    CHECK(answer.error().code == Errc::refused_by_policy);
-    CHECK(up.client.sent().size() == 1);
+    up.client.reply("GET https://reg.example/token?scope=repository%3Aapp%3Apull",
+                    Reply{404, {}, {}, {}, {}, false});
+    CHECK_FALSE(up.fetch(up.blob("reg.example", "app")));
+    for (const auto& sent : up.client.sent()) CHECK(sent.line.find("https://reg.example/") == 4);
   }
 }
 
-TEST_CASE("null:// means Basic") {
+// rules: realm-at-home, basic-after-wrong-realm
+TEST_CASE("null:// means the registry's own token server, and Basic where it has none") {
   Upstreams up;
   up.configure("reg.example", up.login("me", "pw"));
+  const std::string home = "GET https://reg.example/v2/token?scope=repository%3Aapp%3Apull&account=me";
   up.client.reply(kBlob, challenge(R"(Bearer realm="null://host:5005/v2/token",service="null")"));
   up.client.reply(kBlob, ok());
-  REQUIRE(up.fetch(up.blob("reg.example", "app")));
-  CHECK(up.client.sent()[1].header("Authorization") == "Basic bWU6cHc=");
+  SECTION("a token") {
+    up.client.reply(home, ok(R"({"token":"T"})"));
+    REQUIRE(up.fetch(up.blob("reg.example", "app")));
+    CHECK(up.client.sent()[1].header("Authorization") == "Basic bWU6cHc=");
+    CHECK(up.client.sent()[2].header("Authorization") == "Bearer T");
+  }
+  SECTION("none: Basic, from then on at once") {
+    up.client.reply(home, Reply{404, {}, {}, {}, {}, false});
+    REQUIRE(up.fetch(up.blob("reg.example", "app")));
+    CHECK(up.client.sent()[2].header("Authorization") == "Basic bWU6cHc=");
+    REQUIRE(up.fetch(up.blob("reg.example", "app")));
+    REQUIRE(up.client.sent().size() == 4);
+    CHECK(up.client.sent()[3].header("Authorization") == "Basic bWU6cHc=");
+  }
+}
+
+TEST_CASE("a realm inside the cluster is replaced by the registry itself, and the failure tells of both") {
+  Upstreams up;
+  up.configure("reg.example");
+  up.client.reply(kBlob, challenge(R"(Bearer realm="http://core.default.svc/service/token",service="s")"));
+  up.client.reply("GET https://reg.example/service/token?service=s&scope=repository%3Aapp%3Apull",
+                  Reply{404, {}, {}, {}, {}, false});
+  const auto refused = up.fetch(up.blob("reg.example", "app"));
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message.find("the token server https://reg.example answered 404") !=
+        std::string::npos);
+  CHECK(refused.error().message.find("names a token server without TLS (core.default.svc)") !=
+        std::string::npos);
 }
 
 TEST_CASE("an identity token is posted, and asked for by GET where POST is unknown") {

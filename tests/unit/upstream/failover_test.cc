@@ -287,6 +287,26 @@ TEST_CASE("a registry that said when to come back is not asked the same before")
   CHECK(up.fetch(up.blob("reg.example", "app")));
 }
 
+// rules: pulls-used-up
+TEST_CASE("a registry whose pulls are used up is left alone for a minute, and how many there were is told") {
+  Upstreams up;
+  up.client.reply(kOnly,
+                  status(429, {{"ratelimit-limit", "100;w=21600"}, {"ratelimit-remaining", "0;w=21600"}}));
+  up.client.reply(kOnly, ok());
+  const auto refused = up.fetch(up.blob("reg.example", "app"));
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message.find("0 of 100 pulls in 6 h are left") != std::string::npos);
+  REQUIRE(up.fetcher->pull_limit("https://reg.example"));
+  CHECK(up.fetcher->pull_limit("https://reg.example")->limit.left == 0);
+  CHECK_FALSE(up.fetcher->pull_limit("https://other.example"));
+  CHECK(up.metrics.total("layerd_upstream_pull_limit") == 100);
+  up.loop.advance(50s);
+  CHECK_FALSE(up.fetch(up.blob("reg.example", "app"), 1s));
+  CHECK(up.client.count(kOnly) == 1);
+  up.loop.advance(15s);
+  CHECK(up.fetch(up.blob("reg.example", "app")));
+}
+
 TEST_CASE("a spare request is tried once and gives way") {
   Upstreams up;
   Reply busy;

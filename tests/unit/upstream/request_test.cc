@@ -127,6 +127,39 @@ TEST_CASE("what is not a registry's answer is refused by name") {
   CHECK(answer.error().message.find("https://reg.example") != std::string::npos);
 }
 
+// rules: ingress-without-route
+TEST_CASE("the 404 of an ingress without a route is told as that, a registry's in plain text is its word") {
+  const auto plain = [](std::string body, bool is_registry = false) {
+    auto reply = status(404, {{"Content-Type", "text/plain; charset=utf-8"}}, std::move(body));
+    if (is_registry) reply.headers.push_back({"Docker-Distribution-Api-Version", "registry/2.0"});
+    return reply;
+  };
+  Upstreams up;
+  auto request = up.manifest("reg.example", "app", "1");
+  auto code = Errc::upstream_protocol;
+  SECTION("Traefik") { up.client.reply(kManifest, plain("404 page not found\n")); }
+  SECTION("ingress-nginx") { up.client.reply(kManifest, plain("default backend - 404")); }
+  SECTION("HEAD, by the length alone") {
+    request.head_only = true;
+    auto reply = plain("");
+    reply.headers.push_back({"Content-Length", "19"});
+    up.client.reply("HEAD" + kManifest.substr(3), reply);
+  }
+  SECTION("a registry that says so") {
+    up.client.reply(kManifest, plain("404 page not found\n", true));
+    code = Errc::not_found;
+  }
+  SECTION("other words") {
+    up.client.reply(kManifest, plain("no such manifest"));
+    code = Errc::not_found;
+  }
+  auto answer = up.fetch(request);
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == code);
+  CHECK((answer.error().message.find("no route for this host") != std::string::npos) ==
+        (code == Errc::upstream_protocol));
+}
+
 TEST_CASE("a registry's words reach the error") {
   Upstreams up;
   up.client.reply(
