@@ -145,10 +145,10 @@ void App::build_upstream() {
       fetcher_settings());
   fetcher_->set_credentials(credential_rules());
   fetcher_->set_download_limit(settings_->download_limit);
-  learning_ = std::make_unique<proxy::LearningFetcher>(*fetcher_, store_->catalog(), loop_);
 }
 
 void App::build_mirror() {
+  learning_ = std::make_unique<proxy::LearningFetcher>(*fetcher_, store_->catalog(), loop_);
   proxy::DownloadSettings downloads;
   downloads.stall = settings_->stall_timeout;
   downloads_ =

@@ -100,6 +100,7 @@ void Access::challenge(http::Exchange& exchange, const Asked* asked, bool is_han
     sentence = told.message;
     diagnosis = told.diagnosis;
   }
+  if (asked != nullptr) exchange.note(notes::kDiagnosis, diagnosis);
   exchange.note(notes::kError, sentence);
   auto head = json_head(401);
   head.reason = printable(sentence);
