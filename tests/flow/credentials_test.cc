@@ -27,6 +27,30 @@ std::string secret_file(Flow& flow, const std::string& name, const std::string& 
 
 }  // namespace
 
+TEST_CASE("a secret in the log, or in what a command prints, does not go unnoticed", "[credentials]") {
+  TempDir dir;
+  const auto file = dir / "password";
+  write_text(file, "of-a-file-1\n");
+  write_text(dir / "docker.json", R"({"auths": {"a.test": {"auth": "bWU6b2YtYS1kb2NrZXItMQ=="}}})");
+  LayerdDaemon layerd({LAYERD_BINARY_DIR "/layerd", dir.path(),
+                       fmt::format("credentials: {{docker_config: [{}]}}\n"
+                                   "configs: {{a.test: {{auth: {{username: me, password: \"in-line-1\"}}}}, "
+                                   "b.test: {{auth: {{username: me, password_file: {}}}}}}}\n",
+                                   dir / "docker.json", file)});
+  CHECK(layerd.command({"config"}).output.find("a.test") != std::string::npos);
+  CHECK(layerd.complaints() == "");
+  CHECK(layerd.stop() == 0);
+  const std::string log = layerd.log();
+  for (const char* secret : {"in-line-1", "of-a-file-1", "bWU6b2YtYS1kb2NrZXItMQ=="}) {
+    write_text(dir / "layerd.log", log + "err=\"x" + secret + "x\"\n");
+    CHECK(layerd.complaints().find("a secret was told") != std::string::npos);
+    write_text(dir / "layerd.log", log);
+    write_text(dir / "commands.log", secret);
+    CHECK(layerd.complaints().find("a secret was told") != std::string::npos);
+    write_text(dir / "commands.log", "");
+  }
+}
+
 TEST_CASE("credentials only in a docker config open a registry with Basic, and change without a restart",
           "[credentials]") {
   Flow flow;

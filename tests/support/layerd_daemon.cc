@@ -5,12 +5,14 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
 
 #include "tests/support/free_port.h"
 #include "tests/support/hashes.h"
+#include "tests/support/secrets.h"
 #include "tests/support/temp_dir.h"
 
 namespace layerd::test {
@@ -59,7 +61,9 @@ void LayerdDaemon::kill() { process_->stop(SIGKILL); }
 Finished LayerdDaemon::command(std::vector<std::string> arguments) const {
   std::vector<std::string> all = {settings_.binary, "--config", config_file()};
   all.insert(all.end(), arguments.begin(), arguments.end());
-  return run(std::move(all));
+  Finished finished = run(std::move(all));
+  std::ofstream(settings_.folder + "/commands.log", std::ios::app) << finished.output << "\n";
+  return finished;
 }
 
 ProbeReply LayerdDaemon::get(const std::string& target,
@@ -104,9 +108,12 @@ std::vector<std::string> LayerdDaemon::wrong_blobs() const {
 }
 
 std::string LayerdDaemon::complaints() const {
-  std::istringstream lines(log());
+  std::istringstream lines(log() + read_text(settings_.folder + "/commands.log"));
   std::string found;
+  const std::vector<std::string> secrets = secrets_of(config_file());
   for (std::string line; std::getline(lines, line);) {
+    for (const auto& secret : secrets)
+      if (line.find(secret) != std::string::npos) found += "a secret was told: " + line + "\n";
     for (const char* sign : {"AddressSanitizer", "LeakSanitizer", "ThreadSanitizer",
                              "runtime error:", "LAYERD_CHECK", "check failed"}) {
       if (line.find(sign) != std::string::npos) {

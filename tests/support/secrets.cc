@@ -1,0 +1,55 @@
+#include "tests/support/secrets.h"
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+#include <regex>
+#include <set>
+
+#include "tests/support/temp_dir.h"
+
+namespace layerd::test {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::uintmax_t kMostBytes = 64 << 10;
+
+std::string without_space(std::string text) {
+  const auto is_space = [](unsigned char c) { return std::isspace(c) != 0; };
+  text.erase(std::find_if_not(text.rbegin(), text.rend(), is_space).base(), text.end());
+  text.erase(text.begin(), std::find_if_not(text.begin(), text.end(), is_space));
+  return text;
+}
+
+void add(std::set<std::string>& secrets, const std::string& value) {
+  const bool is_word =
+      std::all_of(value.begin(), value.end(), [](unsigned char c) { return std::isalpha(c) != 0; });
+  if (value.size() >= 6 && !is_word) secrets.insert(value);
+}
+
+void add_values(std::set<std::string>& secrets, const std::string& text) {
+  static const std::regex kValue(
+      R"re(["']?(?:password|identity_?token|registry_?token|token|auth|secret)["']?\s*:\s*(?:"([^"\n]*)"|'([^'\n]*)'|([^\s,{}\["']+)))re",
+      std::regex::icase);
+  for (std::sregex_iterator at(text.begin(), text.end(), kValue), end; at != end; ++at)
+    add(secrets, (*at)[1].str() + (*at)[2].str() + (*at)[3].str());
+}
+
+}  // namespace
+
+std::vector<std::string> secrets_of(const std::string& config_file) {
+  static const std::regex kPath(R"re((password_file["']?\s*:\s*)?["']?(/[^\s"',{}\[\]]+))re");
+  std::set<std::string> secrets;
+  const std::string text = read_text(config_file);
+  add_values(secrets, text);
+  for (std::sregex_iterator at(text.begin(), text.end(), kPath), end; at != end; ++at) {
+    const fs::path path = (*at)[2].str();
+    std::error_code failed;
+    if (!fs::is_regular_file(path, failed) || fs::file_size(path, failed) > kMostBytes) continue;
+    const std::string content = read_text(path);
+    (*at)[1].matched ? add(secrets, without_space(content)) : add_values(secrets, content);
+  }
+  return {secrets.begin(), secrets.end()};
+}
+
+}  // namespace layerd::test
