@@ -17,7 +17,8 @@ Ruling rule_for_client_class(const AccessQuestion& question) {
     case Presented::unknown:
       return Ruling::challenge;
     case Presented::anonymous:
-      return question.is_only_hidden ? Ruling::go : Ruling::refuse_nothing;
+      // What is here may be from before the class was unsure: then nobody gets it by having nothing.
+      return question.is_only_hidden && !question.is_known_here ? Ruling::go : Ruling::refuse_nothing;
     case Presented::given:
       break;
   }

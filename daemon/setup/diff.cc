@@ -114,6 +114,16 @@ void mask_keys(std::string& text) {
   }
 }
 
+// user:password@ of URLs.
+void mask_users(std::string& text) {
+  for (std::size_t at = text.find("://"); at != std::string::npos; at = text.find("://", at)) {
+    at += 3;
+    const auto end = text.find_first_of(" \t\n\"',}]", at);
+    const auto sign = text.rfind('@', end);
+    if (sign != std::string::npos && sign >= at) text.replace(at, sign - at, kMask);
+  }
+}
+
 }  // namespace
 
 std::string masked(std::string text, const std::vector<std::string>& secrets) {
@@ -123,11 +133,17 @@ std::string masked(std::string text, const std::vector<std::string>& secrets) {
       text.replace(at, secret.size(), kMask);
   }
   mask_keys(text);
+  mask_users(text);
   return text;
 }
 
 std::string unified_diff(const FileChange& change, const std::vector<std::string>& secrets) {
   if (change.before == change.after) return {};
+  constexpr std::string_view kKey = "PRIVATE KEY-----";
+  for (const auto* text : {&change.before, &change.after})
+    if (*text && (*text)->find(kKey) != std::string::npos)
+      return fmt::format("--- {0}\n+++ {0}\n(a private key of {1} bytes is not shown)\n", change.path,
+                         (*text)->size());
   const auto mask = [&](const std::optional<std::string>& text) {
     return text ? std::optional<std::string>(masked(*text, secrets)) : std::nullopt;
   };

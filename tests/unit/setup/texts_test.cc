@@ -54,6 +54,17 @@ TEST_CASE("a diff is one that patch takes") {
   CHECK(unified_diff(change, {}) == "--- /dev/null\n+++ /x\n@@ -0,0 +1,1 @@\n+a\n");
 }
 
+TEST_CASE("a diff shows no private key and no password of a URL") {
+  FileChange key;
+  key.path = "/etc/layerd/from-k3s/a.key";
+  key.after = "-----BEGIN PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----\n";
+  CHECK(unified_diff(key, {}).find("MIIEvQ") == std::string::npos);
+  CHECK(unified_diff(key, {}).find("is not shown") != std::string::npos);
+  const auto shown = masked("http-proxy: \"http://me:p@ss1@proxy:3128\", then https://a.test/x@y", {});
+  CHECK(shown.find("ss1") == std::string::npos);
+  CHECK(shown.find("@proxy:3128\"") != std::string::npos);
+}
+
 TEST_CASE("secrets are masked by their key in YAML, TOML and JSON, and by their text") {
   CHECK(masked("auth: {username: u, password: p4ss}\n", {}) == "auth: {username: u, password: ****}\n");
   CHECK(masked("  password: 'it''s'\n", {}).find("it") == std::string::npos);
