@@ -216,7 +216,9 @@ void RequestFlow::take(FetchResponse answer) {
   response_ = std::move(answer);
   response_.endpoint = endpoint_index_;
   response_.endpoint_name = origin_name(endpoint_.base);
-  response_.authenticated = authorization_ && authorization_->credentials;
+  // The node's client certificate is shown whoever asks: what came by it is not open to everybody.
+  response_.authenticated =
+      (authorization_ && authorization_->credentials) || !endpoint_.settings->cert_file.empty();
 }
 
 // What HEAD would have said. The body of a storage that ignored the range is dropped with its connection.

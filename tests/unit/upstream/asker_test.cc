@@ -53,6 +53,17 @@ TEST_CASE("a client's credentials are used in place of the node's, and by nobody
   CHECK(up.client.sent().back().header("Authorization") == "Basic bm9kZTpub2RlLXNlY3JldA==");
 }
 
+TEST_CASE("what the node's client certificate opened does not count as open to everybody") {
+  Upstreams up;
+  auto host = std::make_shared<registry::HostSettings>();
+  host->cert_file = "/node.crt", host->key_file = "/node.key";
+  up.configure("reg.example", host);
+  up.client.reply(kBlobAt, ok());
+  const auto answer = up.fetch(as(up.blob("reg.example", "app"), Who::nobody));
+  REQUIRE(answer);
+  CHECK(answer->authenticated);
+}
+
 TEST_CASE("a client's token is his own") {
   Upstreams up;
   up.configure("reg.example", up.login("node", "node-secret"));
