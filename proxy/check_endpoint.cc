@@ -57,7 +57,8 @@ EndpointWalk::EndpointWalk(const CheckParts& parts, CheckKit& kit, CheckReport& 
       index_(endpoint),
       endpoint_(target_->endpoints[endpoint]),
       reference_(std::move(reference)),
-      deadline_(deadline) {}
+      deadline_(deadline),
+      fetching_(parts.loop, kit.flows, rules, deadline) {}
 
 void EndpointWalk::start(Done<upstream::FetchResponse> done) {
   done_ = std::move(done);
@@ -269,24 +270,9 @@ void EndpointWalk::ask_manifest() {
   request_.kind = upstream::Kind::manifest;
   request_.head_only = true;
   request_.reference = reference_;
-  request_.only_first_endpoint = true;
   request_.first_endpoint = index_;
-  fetch([this](Result<upstream::FetchResponse> response) { on_manifest(std::move(response)); });
-}
-
-// request_, by the pull's own flow; its deadline is ours.
-void EndpointWalk::fetch(Done<upstream::FetchResponse> done) {
-  auto once = std::make_shared<Done<upstream::FetchResponse>>(std::move(done));
-  const auto answer = [this, once](Result<upstream::FetchResponse> response) {
-    limit_.reset();
-    const auto ended = std::move(fetching_);
-    auto call = std::move(*once);
-    call(std::move(response));
-  };
-  fetching_ = std::make_unique<upstream::RequestFlow>(kit_.flows, request_, rules_, index_, deadline_);
-  limit_ =
-      parts_.loop.at(deadline_, "check of an endpoint", [this, answer] { answer(fetching_->expired()); });
-  fetching_->start(answer);
+  fetching_.start(request_,
+                  [this](Result<upstream::FetchResponse> response) { on_manifest(std::move(response)); });
 }
 
 void EndpointWalk::on_manifest(Result<upstream::FetchResponse> response) {
@@ -299,7 +285,9 @@ void EndpointWalk::on_manifest(Result<upstream::FetchResponse> response) {
 // An answer to HEAD has no body: what the registry has to say comes with a GET.
 void EndpointWalk::ask_words(Error error) {
   request_.head_only = false;
-  fetch([this, error](Result<upstream::FetchResponse> response) { on_words(error, std::move(response)); });
+  fetching_.start(request_, [this, error](Result<upstream::FetchResponse> response) {
+    on_words(error, std::move(response));
+  });
 }
 
 void EndpointWalk::on_words(Error error, Result<upstream::FetchResponse> response) {
@@ -313,7 +301,9 @@ void EndpointWalk::on_words(Error error, Result<upstream::FetchResponse> respons
 void EndpointWalk::ask_tags(Error error) {
   request_.kind = upstream::Kind::tags;
   request_.query = "n=50";
-  fetch([this, error](Result<upstream::FetchResponse> response) { on_tags(error, std::move(response)); });
+  fetching_.start(request_, [this, error](Result<upstream::FetchResponse> response) {
+    on_tags(error, std::move(response));
+  });
 }
 
 void EndpointWalk::on_tags(Error error, Result<upstream::FetchResponse> response) {
@@ -321,14 +311,14 @@ void EndpointWalk::on_tags(Error error, Result<upstream::FetchResponse> response
     if (response.error().diagnosis == "repository_unknown") error.diagnosis = "repository_unknown";
     return fail("manifest", std::move(error));
   }
-  pending_ = upstream::read_small_body(
-      std::move(response->body), kMostTagList,
-      [this, error = std::move(error)](Result<upstream::SmallBody> body) mutable {
-        error.diagnosis = "tag_unknown";
-        const auto has = body && body->complete ? tag_list(body->text) : std::string("other tags");
-        report_.add("tags", StepState::told, fmt::format("{} is there, with {}", endpoint_.repository, has));
-        fail("manifest", std::move(error));
-      });
+  fetching_.read(std::move(*response), kMostTagList,
+                 [this, error = std::move(error)](Result<upstream::SmallBody> body) mutable {
+                   error.diagnosis = "tag_unknown";
+                   const auto has = body && body->complete ? tag_list(body->text) : std::string("other tags");
+                   report_.add("tags", StepState::told,
+                               fmt::format("{} is there, with {}", endpoint_.repository, has));
+                   fail("manifest", std::move(error));
+                 });
 }
 
 void EndpointWalk::log_in() {
@@ -385,7 +375,6 @@ void EndpointWalk::fail(std::string_view step, Error error) {
 }
 
 void EndpointWalk::finish(Result<upstream::FetchResponse> result) {
-  limit_.reset();
   auto done = std::move(done_);
   done(std::move(result));
 }

@@ -6,10 +6,10 @@
 #include <memory>
 #include <string>
 
+#include "proxy/check_fetch.h"
 #include "proxy/check_parts.h"
 #include "proxy/upstream/authorization.h"
 #include "proxy/upstream/redirect_flow.h"
-#include "proxy/upstream/request_flow.h"
 
 namespace layerd::proxy {
 
@@ -41,7 +41,6 @@ class EndpointWalk {
   void on_ping(Result<upstream::Landed> landed);
   void tell_api(const upstream::Landed& landed);
   void ask_manifest();
-  void fetch(Done<upstream::FetchResponse> done);
   void on_manifest(Result<upstream::FetchResponse> response);
   void ask_words(Error error);
   void on_words(Error error, Result<upstream::FetchResponse> response);
@@ -72,10 +71,9 @@ class EndpointWalk {
   upstream::Authorization login_;
   std::unique_ptr<upstream::RedirectFlow> asking_;
   std::unique_ptr<upstream::AuthorizationFlow> authorizing_;
-  std::unique_ptr<upstream::RequestFlow> fetching_;
+  CheckFetch fetching_;
   Done<upstream::FetchResponse> done_;
-  Ticket pending_;  // the look-up, the dial, a body
-  Ticket limit_;    // of the request of a pull
+  Ticket pending_;  // the look-up, the dial
 };
 
 }  // namespace layerd::proxy

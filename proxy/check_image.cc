@@ -41,15 +41,13 @@ ImageWalk::ImageWalk(const CheckParts& parts, CheckKit& kit, CheckReport& report
                      registry::TargetPtr target, const registry::Rules& rules, std::size_t endpoint,
                      std::string reference, registry::Platform platform, Deadline deadline)
     : parts_(parts),
-      kit_(kit),
       report_(report),
       recorder_(recorder),
       target_(std::move(target)),
-      rules_(rules),
       endpoint_(endpoint),
       reference_(std::move(reference)),
       platform_(std::move(platform)),
-      deadline_(deadline) {}
+      fetching_(parts.loop, kit.flows, rules, deadline) {}
 
 void ImageWalk::start(Done<Ok> done) {
   done_ = std::move(done);
@@ -84,29 +82,16 @@ void ImageWalk::on_kept(Result<Bytes> bytes) {
 }
 
 void ImageWalk::fetch(upstream::FetchRequest request, Done<upstream::FetchResponse> done) {
-  request_ = std::move(request);
-  request_.target = target_;
-  request_.first_endpoint = endpoint_;
-  request_.only_first_endpoint = true;
-  // Shared by the flow's own end and the deadline: whichever comes first.
-  auto once = std::make_shared<Done<upstream::FetchResponse>>(std::move(done));
-  const auto answer = [this, once](Result<upstream::FetchResponse> response) {
-    limit_.reset();
-    const auto ended = std::move(fetching_);
-    auto call = std::move(*once);
-    call(std::move(response));
-  };
-  fetching_ = std::make_unique<upstream::RequestFlow>(kit_.flows, request_, rules_, endpoint_, deadline_);
-  limit_ = parts_.loop.at(deadline_, "check of an image", [this, answer] { answer(fetching_->expired()); });
-  fetching_->start(answer);
+  request.target = target_;
+  request.first_endpoint = endpoint_;
+  fetching_.start(std::move(request), std::move(done));
 }
 
 void ImageWalk::on_response(Result<upstream::FetchResponse> response) {
   if (!response) return fail("manifest", std::move(response).error());
   const std::string type(response->headers.get("Content-Type").value_or(""));
-  pending_ = upstream::read_small_body(
-      std::move(response->body), registry::kMostManifestBytes,
-      [this, type](Result<upstream::SmallBody> body) { on_body(type, std::move(body)); });
+  fetching_.read(std::move(*response), registry::kMostManifestBytes,
+                 [this, type](Result<upstream::SmallBody> body) { on_body(type, std::move(body)); });
 }
 
 void ImageWalk::on_body(std::string type, Result<upstream::SmallBody> body) {
@@ -195,9 +180,9 @@ void ImageWalk::read_config() {
   request.reference = config->digest.str();
   fetch(std::move(request), [this](Result<upstream::FetchResponse> response) {
     if (!response) return fail("storage", std::move(response).error());
-    pending_ = upstream::read_small_body(
-        std::move(response->body), kMostConfig,
-        [this](Result<upstream::SmallBody> body) { on_config(body ? body->text : std::string()); });
+    fetching_.read(std::move(*response), kMostConfig, [this](Result<upstream::SmallBody> body) {
+      on_config(body ? body->text : std::string());
+    });
   });
 }
 
@@ -233,9 +218,7 @@ void ImageWalk::probe() {
 
 void ImageWalk::on_probe(Result<upstream::FetchResponse> response) {
   if (!response) return fail("storage", std::move(response).error());
-  body_ = std::move(response->body);
-  pending_ = body_->read(http::kMostBodyRead, [this](Result<Bytes> bytes) {
-    body_.reset();
+  fetching_.read(std::move(*response), 1, [this](Result<upstream::SmallBody> bytes) {
     const auto where =
         recorder_.elsewhere().empty() ? std::string("the registry itself") : recorder_.elsewhere();
     if (!bytes) {
@@ -254,7 +237,6 @@ void ImageWalk::fail(std::string_view step, Error error) {
 }
 
 void ImageWalk::finish(Result<Ok> result) {
-  limit_.reset();
   auto done = std::move(done_);
   done(std::move(result));
 }

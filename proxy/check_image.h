@@ -6,10 +6,10 @@
 #include <memory>
 #include <string>
 
+#include "proxy/check_fetch.h"
 #include "proxy/check_parts.h"
 #include "proxy/registry/manifest.h"
 #include "proxy/registry/platform.h"
-#include "proxy/upstream/request_flow.h"
 
 namespace layerd::proxy {
 
@@ -43,23 +43,18 @@ class ImageWalk {
   void finish(Result<Ok> result);
 
   const CheckParts& parts_;
-  CheckKit& kit_;
   CheckReport& report_;
   CheckRecorder& recorder_;
   registry::TargetPtr target_;
-  const registry::Rules& rules_;
   const std::size_t endpoint_;
   std::string reference_;  // of the manifest being looked at
   const registry::Platform platform_;
-  const Deadline deadline_;
 
   int depth_ = 0;                    // index in index
   registry::ManifestInfo manifest_;  // of one platform
-  upstream::FetchRequest request_;
-  std::unique_ptr<upstream::RequestFlow> fetching_;
-  std::unique_ptr<http::BodyReader> body_;
+  CheckFetch fetching_;
   Done<Ok> done_;
-  Ticket pending_, limit_;
+  Ticket pending_;
 };
 
 }  // namespace layerd::proxy

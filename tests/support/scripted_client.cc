@@ -36,7 +36,7 @@ Ticket ScriptedClient::start(http::ClientRequest request, Done<http::ClientRespo
   const auto line = line_of(request);
   sent_.push_back({line, request.head.headers, request.body, request.where, request.head_deadline});
   auto& replies = script_[line];
-  Reply reply;
+  ClientReply reply;
   reply.error =
       Error{Errc::upstream_unreachable, "nothing is scripted for " + line, 0, 0, "connect_refused", {}};
   if (!replies.empty()) reply = replies.front();

@@ -13,7 +13,7 @@
 
 namespace layerd::test {
 
-struct Reply {
+struct ClientReply {
   int status = 200;
   std::vector<http::Header> headers;
   std::string body;
@@ -36,7 +36,7 @@ class ScriptedClient final : public http::Client {
   explicit ScriptedClient(Loop& loop) : loop_(loop) {}
 
   // The next answer to that line; the last one given is repeated.
-  void reply(const std::string& line, Reply reply) { script_[line].push_back(std::move(reply)); }
+  void reply(const std::string& line, ClientReply reply) { script_[line].push_back(std::move(reply)); }
   Ticket start(http::ClientRequest request, Done<http::ClientResponse> done) override;
 
   const std::vector<SentRequest>& sent() const { return sent_; }
@@ -45,7 +45,7 @@ class ScriptedClient final : public http::Client {
 
  private:
   Loop& loop_;
-  std::map<std::string, std::deque<Reply>> script_;
+  std::map<std::string, std::deque<ClientReply>> script_;
   std::vector<SentRequest> sent_;
 };
 

@@ -273,7 +273,7 @@ TEST_CASE("a realm without TLS is upgraded on the registry's own host and never 
   SECTION("other") {
     up.client.reply(kBlob, challenge(R"(Bearer realm="http://auth.reg.example/token")"));
     up.client.reply("GET https://reg.example/token?scope=repository%3Aapp%3Apull",
-                    Reply{404, {}, {}, {}, {}, false});
+                    ClientReply{404, {}, {}, {}, {}, false});
     CHECK_FALSE(up.fetch(up.blob("reg.example", "app")));
     for (const auto& sent : up.client.sent()) CHECK(sent.line.find("https://reg.example/") == 4);
   }
@@ -293,7 +293,7 @@ TEST_CASE("null:// means the registry's own token server, and Basic where it has
     CHECK(up.client.sent()[2].header("Authorization") == "Bearer T");
   }
   SECTION("none: Basic, from then on at once") {
-    up.client.reply(home, Reply{404, {}, {}, {}, {}, false});
+    up.client.reply(home, ClientReply{404, {}, {}, {}, {}, false});
     REQUIRE(up.fetch(up.blob("reg.example", "app")));
     CHECK(up.client.sent()[2].header("Authorization") == "Basic bWU6cHc=");
     REQUIRE(up.fetch(up.blob("reg.example", "app")));
@@ -307,7 +307,7 @@ TEST_CASE("a realm inside the cluster is replaced by the registry itself, and th
   up.configure("reg.example");
   up.client.reply(kBlob, challenge(R"(Bearer realm="http://core.default.svc/service/token",service="s")"));
   up.client.reply("GET https://reg.example/service/token?service=s&scope=repository%3Aapp%3Apull",
-                  Reply{404, {}, {}, {}, {}, false});
+                  ClientReply{404, {}, {}, {}, {}, false});
   const auto refused = up.fetch(up.blob("reg.example", "app"));
   REQUIRE_FALSE(refused);
   CHECK(refused.error().message.find("the token server https://reg.example answered 404") !=

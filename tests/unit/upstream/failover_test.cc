@@ -20,8 +20,8 @@ struct TwoEndpoints : Upstreams {
 TEST_CASE("the next endpoint answers for one that is down, limited or broken") {
   TwoEndpoints up;
   const int which = GENERATE(0, 1, 2, 3);
-  up.client.reply(kOne, std::vector<Reply>{down(), status(503), status(429, {{"Retry-After", "60"}}),
-                                           status(403)}[static_cast<std::size_t>(which)]);
+  up.client.reply(kOne, std::vector<ClientReply>{down(), status(503), status(429, {{"Retry-After", "60"}}),
+                                                 status(403)}[static_cast<std::size_t>(which)]);
   up.client.reply(kTwo, ok());
   auto answer = up.fetch(up.blob("reg.example", "app"), 1s);
   REQUIRE(answer);
@@ -135,7 +135,7 @@ TEST_CASE("the only endpoint is asked again after a pause") {
 
 TEST_CASE("errors that will not change are not tried again") {
   Upstreams up;
-  Reply reply = down();
+  ClientReply reply = down();
   const std::string diagnosis = GENERATE("dns_not_found", "tls_unknown_ca");
   reply.error->diagnosis = diagnosis;
   up.client.reply(kOnly, reply);
@@ -309,7 +309,7 @@ TEST_CASE("a registry whose pulls are used up is left alone for a minute, and ho
 
 TEST_CASE("a spare request is tried once and gives way") {
   Upstreams up;
-  Reply busy;
+  ClientReply busy;
   busy.error = Error{Errc::overloaded, "no connection is to spare"};
   up.client.reply(kOnly, busy);
   auto request = up.blob("reg.example", "app");

@@ -102,25 +102,27 @@ struct Upstreams {
   std::vector<Ticket> tickets;
 };
 
-inline Reply challenge(std::string value) {
+inline ClientReply challenge(std::string value) {
   return {401, {{"WWW-Authenticate", std::move(value)}}, "", {}, {}, false};
 }
-inline Reply ok(std::string body = "bytes") { return {200, {}, std::move(body), {}, {}, false}; }
-inline Reply status(int code, std::vector<http::Header> headers = {}, std::string body = {}) {
+inline ClientReply ok(std::string body = "bytes") { return {200, {}, std::move(body), {}, {}, false}; }
+inline ClientReply status(int code, std::vector<http::Header> headers = {}, std::string body = {}) {
   return {code, std::move(headers), std::move(body), {}, {}, false};
 }
-inline Reply redirect(std::string to, int code = 307) { return status(code, {{"Location", std::move(to)}}); }
-inline Reply down() {
-  Reply reply;
+inline ClientReply redirect(std::string to, int code = 307) {
+  return status(code, {{"Location", std::move(to)}});
+}
+inline ClientReply down() {
+  ClientReply reply;
   reply.error = Error{Errc::upstream_unreachable, "cannot connect: refused", 0, 0, "connect_refused", {}};
   return reply;
 }
-inline Reply silent() {
-  Reply reply;
+inline ClientReply silent() {
+  ClientReply reply;
   reply.hangs = true;
   return reply;
 }
-inline Reply token(const std::string& value, const std::string& more = {}) {
+inline ClientReply token(const std::string& value, const std::string& more = {}) {
   return ok("{\"token\":\"" + value + "\"" + more + "}");
 }
 
