@@ -178,6 +178,10 @@ class FakeDownloads final : public proxy::Downloads {
     Digest digest;
     std::string key;
     std::optional<ByteCount> hint;
+  bool runs(const Digest& digest) const override {
+    const auto found = sources.find(digest);
+    return found != sources.end() && !found->second.expired();
+  }
   };
   std::vector<Join> joins;
   std::optional<bool> proof;  // what confirmed_by_target answers; nothing: it is empty
@@ -188,6 +192,7 @@ class FakeDownloads final : public proxy::Downloads {
   std::vector<std::shared_ptr<FakeGrowing>> held_;
 };
 
+  bool are_shared = false;    // has_others
 FilePtr file_with(std::string_view bytes);
 
 // A manifest with a config and layers of these bytes.
