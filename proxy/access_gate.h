@@ -64,9 +64,10 @@ class Access {
   std::unique_ptr<http::Handler> test(Passage passage, registry::TargetPtr client);
   AskedPtr as_node(const AccessSettings& settings, const AskedPtr& asked, bool is_asker_runtime) const;
   void refuse(http::Exchange& exchange, const Asked& asked, const Error& error, const char* why);
-  void refuse_asker(http::Exchange& exchange, const Asked& asked);
-  void refuse_unknown(http::Exchange& exchange, const Asked& asked, const Error& error,
-                      bool is_asker_runtime);
+  bool is_unreadable(const AccessSettings& settings, http::Exchange& exchange) const;
+  void refuse_asker(const AccessSettings& settings, http::Exchange& exchange, const Asked& asked);
+  void refuse_unknown(const AccessSettings& settings, http::Exchange& exchange, const Asked& asked,
+                      const Error& error, bool is_asker_runtime);
   void refuse_nothing(const MirrorSettings& settings, http::Exchange& exchange, const Asked& asked);
   // why: what upstream said to who has no credentials; may be null.
   void challenge(http::Exchange& exchange, const Asked* asked, bool is_handle_bad, const Error* why);

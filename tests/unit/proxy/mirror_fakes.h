@@ -91,17 +91,19 @@ struct FakeOwners final : net::SocketOwners {
 };
 struct FakeCgroups final : net::Cgroups {
   explicit FakeCgroups(Loop& loop) : loop_(loop) {}
-  std::optional<bool> is_container(std::uint64_t id) const override {
-    if (id == 0) return false;
+  using Kind = net::CgroupKind;
+  std::optional<Kind> kind(std::uint64_t id) const override {
+    if (id == 0) return Kind::plain;
     const auto found = known.find(id);
     return found == known.end() ? std::nullopt : std::optional(found->second);
   }
-  Ticket look_up(std::uint64_t id, Done<bool> done) override {
-    known[id] = is_pod;
-    return proxy::answer_later<bool>(loop_, is_pod, std::move(done));
+  Ticket look_up(std::uint64_t id, Done<Kind> done) override {
+    known[id] = next;
+    return proxy::answer_later<Kind>(loop_, Result<Kind>(next), std::move(done));
   }
-  std::map<std::uint64_t, bool> known;
-  bool is_pod = false;
+  std::string trouble() const override { return next == Kind::unreadable ? "no cgroups here" : ""; }
+  std::map<std::uint64_t, Kind> known;
+  Kind next = Kind::plain;  // what a look-up finds
 
  private:
   Loop& loop_;
