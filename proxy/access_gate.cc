@@ -123,6 +123,10 @@ class Access::Gate final : public http::Handler {
 Access::Access(const MirrorParts& parts)
     : parts_(parts), classes_(parts), grants_(parts), handles_(parts.key) {}
 
+void Access::use(const AccessSettings& settings) {
+  grants_.keep_for(std::max(settings.grant, settings.offline_grace));
+}
+
 std::optional<bool> Access::is_runtime(const AccessSettings& settings, http::Exchange& exchange) const {
   auto& slot = exchange.owner();
   if (!slot.was_looked_for) slot = {true, parts_.owners.find(exchange.peer(), exchange.local())};

@@ -27,6 +27,8 @@ Error said_of_unlinked(const Asked& asked, const Error& error);
 class Access {
  public:
   explicit Access(const MirrorParts& parts);
+  // At the start, and with each reload.
+  void use(const AccessSettings& settings);
 
   // Is it let through without any waiting? Then what to go on with; else null, and nothing was answered.
   AskedPtr pass_at_once(const MirrorSettings& settings, http::Exchange& exchange, const AskedPtr& asked);

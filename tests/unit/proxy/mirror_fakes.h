@@ -73,6 +73,11 @@ class FakeCatalog final : public cache::Catalog {
     grants[std::string(key)] = std::string(value);
   }
   void remove_grant(std::string_view key) override { grants.erase(std::string(key)); }
+  void each_grant(std::string_view from,
+                  const std::function<bool(std::string_view, std::string_view)>& row) const override {
+    for (auto at = grants.lower_bound(std::string(from)); at != grants.end(); ++at)
+      if (!row(at->first, at->second)) return;
+  }
   void each_tag(const std::function<bool(const cache::RepositoryKey&, std::string_view,
                                          const cache::TagRecord&)>&) const override {}
   void remove_tag(const cache::RepositoryKey& repository, std::string_view tag) override;
