@@ -37,7 +37,7 @@ Result<registry::TargetPtr> as_client(const Asked& asked, registry::AskAs client
     error.diagnosis = "credentials_withheld";
     return error;
   };
-  if (base.ns == "docker.io" && base.registry != base.ns)
+  if (registry::is_docker_hub(base.ns) && !registry::is_docker_hub(base.registry))
     return refusal(
         fmt::format("they are Docker Hub's, and an alias leads to {}; give layerd credentials of "
                     "its own by configs: {{\"{}\": {{auth: …}}}}",
@@ -216,6 +216,8 @@ AccessQuestion Access::question_of(const Passage& passage, bool is_asker_runtime
   const auto known = classes_.of(access, asked.key);
   AccessQuestion question;
   question.repository_class = passage.learned ? **passage.learned : known.repository_class;
+  question.was_learned = passage.learned.has_value();
+  question.requires_client = access.requires_client(asked.key);
   question.is_only_hidden = known.is_only_hidden;
   question.is_runtime = is_asker_runtime;
   question.presented = presented;

@@ -64,9 +64,9 @@ class Access {
   std::unique_ptr<http::Handler> go(Passage passage, bool is_asker_runtime);
   std::unique_ptr<http::Handler> learn(Passage passage, bool is_asker_runtime);
   std::unique_ptr<http::Handler> test(Passage passage, registry::TargetPtr client);
+  bool is_unreadable(const AccessSettings& settings, http::Exchange& exchange) const;
   AskedPtr as_node(const AccessSettings& settings, const AskedPtr& asked, bool is_asker_runtime) const;
   void refuse(http::Exchange& exchange, const Asked& asked, const Error& error, const char* why);
-  bool is_unreadable(const AccessSettings& settings, http::Exchange& exchange) const;
   void refuse_asker(const AccessSettings& settings, http::Exchange& exchange, const Asked& asked);
   void refuse_unknown(const AccessSettings& settings, http::Exchange& exchange, const Asked& asked,
                       const Error& error, bool is_asker_runtime);

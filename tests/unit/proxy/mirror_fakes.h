@@ -178,6 +178,10 @@ class FakeDownloads final : public proxy::Downloads {
   std::vector<proxy::DownloadStatus> status() const override { return {}; }
   std::size_t running() const override { return 0; }
   void drain() override {}
+  bool runs(const Digest& digest) const override {
+    const auto found = sources.find(digest);
+    return found != sources.end() && !found->second.expired();
+  }
   // The download of `digest` that runs; begun by the test if there is none.
   std::shared_ptr<FakeGrowing> of(const Digest& digest);
 
@@ -185,13 +189,10 @@ class FakeDownloads final : public proxy::Downloads {
     Digest digest;
     std::string key;
     std::optional<ByteCount> hint;
-  bool runs(const Digest& digest) const override {
-    const auto found = sources.find(digest);
-    return found != sources.end() && !found->second.expired();
-  }
   };
   std::vector<Join> joins;
   std::optional<bool> proof;  // what confirmed_by_target answers; nothing: it is empty
+  bool are_shared = false;    // has_others
   std::map<Digest, std::weak_ptr<FakeGrowing>> sources;
 
  private:
@@ -199,7 +200,6 @@ class FakeDownloads final : public proxy::Downloads {
   std::vector<std::shared_ptr<FakeGrowing>> held_;
 };
 
-  bool are_shared = false;    // has_others
 FilePtr file_with(std::string_view bytes);
 
 // A manifest with a config and layers of these bytes.
