@@ -75,6 +75,9 @@ class Catalog {
   virtual std::optional<std::string> grant(std::string_view key) const = 0;
   virtual void put_grant(std::string_view key, std::string_view value) = 0;
   virtual void remove_grant(std::string_view key) = 0;
+  // Calls `row` for each grant, in key order from `from` on, until it answers false. It must not write.
+  virtual void each_grant(std::string_view from,
+                          const std::function<bool(std::string_view, std::string_view)>& row) const = 0;
 
   // For `cache ls`: calls `row` for each tag, in key order, until it answers false.
   virtual void each_tag(

@@ -140,4 +140,9 @@ void IndexCatalog::put_grant(std::string_view key, std::string_view value) {
 
 void IndexCatalog::remove_grant(std::string_view key) { index_.remove(Table::grants, key); }
 
+void IndexCatalog::each_grant(std::string_view from,
+                              const std::function<bool(std::string_view, std::string_view)>& row) const {
+  index_.scan(Table::grants, from, row);
+}
+
 }  // namespace layerd::cache

@@ -21,6 +21,8 @@ class IndexCatalog final : public Catalog {
   std::optional<std::string> grant(std::string_view key) const override;
   void put_grant(std::string_view key, std::string_view value) override;
   void remove_grant(std::string_view key) override;
+  void each_grant(std::string_view from,
+                  const std::function<bool(std::string_view, std::string_view)>& row) const override;
   void each_tag(const std::function<bool(const RepositoryKey&, std::string_view, const TagRecord&)>& row)
       const override;
   void remove_tag(const RepositoryKey& repository, std::string_view tag) override;

@@ -125,7 +125,7 @@ void App::load_key() {
   auto key = SealingKey::load_or_make(settings_->cache_path + "/access.key");
   if (!key) LogLine(LogLevel::warn, "access_key").field("err", key.error().message);
   key_ = std::make_unique<SealingKey>(key ? std::move(*key) : SealingKey::temporary());
-  cgroups_ = std::make_unique<net::KernelCgroups>(loop_, *workers_);
+  cgroups_ = std::make_unique<net::KernelCgroups>(loop_, *workers_, metrics_);
   if (!owners_.works())
     LogLine(LogLevel::warn, "sock_diag")
         .field("err", "the kernel does not tell who connects; only what is open to everybody is answered");

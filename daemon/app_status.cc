@@ -115,7 +115,7 @@ std::string App::trouble() const {
   if (!config_state_.errors.empty())
     return "the changed configuration is refused; the former one is in force";
   if (store_->stats().read_only) return "the disk refuses writes; new blobs are passed through unkept";
-  return {};
+  return cgroups_->trouble();
 }
 
 proxy::StatusFigures App::figures() const {

@@ -29,13 +29,17 @@ Ruling rule_for_client_class(const AccessQuestion& question) {
 
 Ruling rule(const AccessQuestion& question) {
   if (question.repository_class == RepositoryClass::open) return Ruling::go;
-  const bool is_unknown = question.repository_class == RepositoryClass::unknown;
-  if (!question.is_runtime) return is_unknown ? Ruling::learn : Ruling::refuse_asker;
-  if (question.repository_class == RepositoryClass::node) return Ruling::go;
-  if (question.repository_class == RepositoryClass::client) return rule_for_client_class(question);
+  // For who is no runtime what is known here counts for nothing: upstream is asked what it says to anybody,
+  // in the same way whether the node has something of the repository or never heard of it.
+  if (!question.is_runtime) return question.was_learned ? Ruling::refuse_asker : Ruling::learn;
+  const bool is_nodes = question.repository_class == RepositoryClass::node;
+  if (is_nodes && !question.requires_client) return Ruling::go;
+  if (is_nodes || question.repository_class == RepositoryClass::client)
+    return rule_for_client_class(question);
   // What is known here without a class has lost its rights. Else upstream's answer to the request itself
   // tells the class.
-  const bool may_need_class = question.is_known_here || question.presented == Presented::given;
+  const bool may_need_class =
+      question.is_known_here || question.presented == Presented::given || question.requires_client;
   return may_need_class ? Ruling::learn : Ruling::go;
 }
 

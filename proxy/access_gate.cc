@@ -37,7 +37,7 @@ Result<registry::TargetPtr> as_client(const Asked& asked, registry::AskAs client
     error.diagnosis = "credentials_withheld";
     return error;
   };
-  if (base.ns == "docker.io" && base.registry != base.ns)
+  if (registry::is_docker_hub(base.ns) && !registry::is_docker_hub(base.registry))
     return refusal(
         fmt::format("they are Docker Hub's, and an alias leads to {}; give layerd credentials of "
                     "its own by configs: {{\"{}\": {{auth: …}}}}",
@@ -123,12 +123,24 @@ class Access::Gate final : public http::Handler {
 Access::Access(const MirrorParts& parts)
     : parts_(parts), classes_(parts), grants_(parts), handles_(parts.key) {}
 
+void Access::use(const AccessSettings& settings) {
+  grants_.keep_for(std::max(settings.grant, settings.offline_grace));
+}
+
 std::optional<bool> Access::is_runtime(const AccessSettings& settings, http::Exchange& exchange) const {
   auto& slot = exchange.owner();
   if (!slot.was_looked_for) slot = {true, parts_.owners.find(exchange.peer(), exchange.local())};
   if (!slot.owner || !settings.is_runtime_uid(slot.owner->uid)) return false;
-  const auto in_container = parts_.cgroups.is_container(slot.owner->cgroup);
-  return in_container ? std::optional(!*in_container) : std::nullopt;
+  // A group that cannot be read may be a pod's: not to know is not to be outside of pods.
+  const auto kind = parts_.cgroups.kind(slot.owner->cgroup);
+  return kind ? std::optional(*kind == net::CgroupKind::plain) : std::nullopt;
+}
+
+// Would it be a runtime if its cgroup could be read?
+bool Access::is_unreadable(const AccessSettings& settings, http::Exchange& exchange) const {
+  const auto& owner = exchange.owner().owner;
+  return owner && settings.is_runtime_uid(owner->uid) &&
+         parts_.cgroups.kind(owner->cgroup) == net::CgroupKind::unreadable;
 }
 
 // Who is none of this node's runtimes gets what anybody would get from upstream.
@@ -161,7 +173,7 @@ std::unique_ptr<http::Handler> Access::decide(Passage passage) {
   if (is_asker_runtime) return decide_for(std::move(passage), *is_asker_runtime);
   const auto cgroup = passage.exchange->owner().owner->cgroup;
   auto gate = std::make_unique<Gate>(*this, std::move(passage));
-  gate->hold(parts_.cgroups.look_up(cgroup, [gate = gate.get()](Result<bool>) { gate->resume(); }));
+  gate->hold(parts_.cgroups.look_up(cgroup, [gate = gate.get()](auto) { gate->resume(); }));
   return gate;
 }
 
@@ -169,7 +181,7 @@ std::unique_ptr<http::Handler> Access::decide_for(Passage passage, bool is_asker
   auto& exchange = *passage.exchange;
   const Asked& asked = *passage.asked;
   if (passage.learned && !*passage.learned) {
-    refuse_unknown(exchange, asked, passage.learned->error(), is_asker_runtime);
+    refuse_unknown(passage.settings->access, exchange, asked, passage.learned->error(), is_asker_runtime);
     return nullptr;
   }
   Presentation given;
@@ -185,7 +197,7 @@ std::unique_ptr<http::Handler> Access::decide_for(Passage passage, bool is_asker
       challenge(exchange, &asked, given.presented == Presented::unknown, classes_.refusal_of(asked.key));
       return nullptr;
     case Ruling::refuse_asker:
-      refuse_asker(exchange, asked);
+      refuse_asker(passage.settings->access, exchange, asked);
       return nullptr;
     case Ruling::refuse_nothing:
       refuse_nothing(*passage.settings, exchange, asked);
@@ -204,6 +216,8 @@ AccessQuestion Access::question_of(const Passage& passage, bool is_asker_runtime
   const auto known = classes_.of(access, asked.key);
   AccessQuestion question;
   question.repository_class = passage.learned ? **passage.learned : known.repository_class;
+  question.was_learned = passage.learned.has_value();
+  question.requires_client = access.requires_client(asked.key);
   question.is_only_hidden = known.is_only_hidden;
   question.is_runtime = is_asker_runtime;
   question.presented = presented;
@@ -281,9 +295,9 @@ void Access::refuse(http::Exchange& exchange, const Asked& asked, const Error& e
 }
 
 // The class of the repository could not be learned.
-void Access::refuse_unknown(http::Exchange& exchange, const Asked& asked, const Error& error,
-                            bool is_asker_runtime) {
-  if (!is_asker_runtime && is_refusal(error)) return refuse_asker(exchange, asked);
+void Access::refuse_unknown(const AccessSettings& settings, http::Exchange& exchange, const Asked& asked,
+                            const Error& error, bool is_asker_runtime) {
+  if (!is_asker_runtime && is_refusal(error)) return refuse_asker(settings, exchange, asked);
   refuse(exchange, asked, error, "class");
 }
 
@@ -295,13 +309,20 @@ void Access::refuse_nothing(const MirrorSettings& settings, http::Exchange& exch
 }
 
 // The same words whatever is cached: who may not have it may not know of it either.
-void Access::refuse_asker(http::Exchange& exchange, const Asked& asked) {
+void Access::refuse_asker(const AccessSettings& settings, http::Exchange& exchange, const Asked& asked) {
+  const bool is_cgroup_to_blame = is_unreadable(settings, exchange);
   Error error{Errc::refused_by_policy,
               fmt::format("{} is not open to everybody, and this connection belongs to none of this node's "
                           "runtimes (access.runtime_uids, outside of pods)",
                           asked.key)};
-  error.diagnosis = "not_a_runtime";
-  refuse(exchange, asked, error, "not_a_runtime");
+  if (is_cgroup_to_blame)
+    error.message = fmt::format(
+        "{} is not open to everybody, and whether this connection is a pod's is not "
+        "known: {}",
+        asked.key, parts_.cgroups.trouble());
+  error.diagnosis = is_cgroup_to_blame ? "cgroup_unreadable" : "not_a_runtime";
+  const std::string why = error.diagnosis;
+  refuse(exchange, asked, error, why.c_str());
 }
 
 void Access::fail(const MirrorSettings& settings, http::Exchange& exchange, const Asked& asked,

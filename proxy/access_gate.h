@@ -27,6 +27,8 @@ Error said_of_unlinked(const Asked& asked, const Error& error);
 class Access {
  public:
   explicit Access(const MirrorParts& parts);
+  // At the start, and with each reload.
+  void use(const AccessSettings& settings);
 
   // Is it let through without any waiting? Then what to go on with; else null, and nothing was answered.
   AskedPtr pass_at_once(const MirrorSettings& settings, http::Exchange& exchange, const AskedPtr& asked);
@@ -62,11 +64,12 @@ class Access {
   std::unique_ptr<http::Handler> go(Passage passage, bool is_asker_runtime);
   std::unique_ptr<http::Handler> learn(Passage passage, bool is_asker_runtime);
   std::unique_ptr<http::Handler> test(Passage passage, registry::TargetPtr client);
+  bool is_unreadable(const AccessSettings& settings, http::Exchange& exchange) const;
   AskedPtr as_node(const AccessSettings& settings, const AskedPtr& asked, bool is_asker_runtime) const;
   void refuse(http::Exchange& exchange, const Asked& asked, const Error& error, const char* why);
-  void refuse_asker(http::Exchange& exchange, const Asked& asked);
-  void refuse_unknown(http::Exchange& exchange, const Asked& asked, const Error& error,
-                      bool is_asker_runtime);
+  void refuse_asker(const AccessSettings& settings, http::Exchange& exchange, const Asked& asked);
+  void refuse_unknown(const AccessSettings& settings, http::Exchange& exchange, const Asked& asked,
+                      const Error& error, bool is_asker_runtime);
   void refuse_nothing(const MirrorSettings& settings, http::Exchange& exchange, const Asked& asked);
   // why: what upstream said to who has no credentials; may be null.
   void challenge(http::Exchange& exchange, const Asked* asked, bool is_handle_bad, const Error* why);

@@ -29,9 +29,9 @@ class BlobHandler final : public http::Handler {
 
   void start() {
     deadline_ = services_.parts.loop.after(kSourceWithin, "blob source", [this] { give_up(); });
-    if (!link_ && (known_ || exchange_.is_head())) return confirm();
     // An index that lost its last words (a crash, a rebuild) still finds the file by its name.
-    link_ ? open() : join();
+    if (link_) return open();
+    known_ || exchange_.is_head() ? confirm() : join();
   }
 
  private:
@@ -45,8 +45,10 @@ class BlobHandler final : public http::Handler {
           if (!confirmed) return fail(confirmed.error());
           link_ = cache::Link{digest(), cache::LinkKind::confirmed, confirmed->size.value_or(0), {}};
           if (source_) return wait_for_size();
-          if (known_) return open();
-          if (!confirmed->size) return join();  // a registry that tells no length to HEAD
+          // What was coming may be here by now.
+          if (known_ || (!was_gone_ && services_.parts.store.known_size(digest()))) return open();
+          // A registry may tell no length to HEAD.
+          if (!exchange_.is_head() || !confirmed->size) return join();
           served_ = Served::upstream;
           sized(*confirmed->size);
         });
@@ -57,6 +59,7 @@ class BlobHandler final : public http::Handler {
       if (!opened) {
         // Evicted or set aside meanwhile, or a sick disk: neither fails a pull.
         known_.reset();
+        was_gone_ = true;
         if (!settings_->offline) return exchange_.is_head() ? confirm() : join();
         return fail(opened.error().code == Errc::not_found ? offline_error(digest().str()) : opened.error());
       }
@@ -69,14 +72,15 @@ class BlobHandler final : public http::Handler {
   }
 
   void join() {
+    // What another repository's client began is followed, and helped, only by who has the right to it here.
+    if (!link_ && services_.parts.downloads.runs(digest())) return confirm();
     std::optional<ByteCount> hint;
     if (link_ && link_->size != 0) hint = link_->size;
     Joined joined = services_.parts.downloads.join(digest(), asked_->target, hint);
     source_ = std::move(joined.source);
     confirmed_by_target_ = std::move(joined.confirmed_by_target);
+    has_others_ = std::move(joined.has_others);
     served_ = joined.started ? Served::upstream : Served::join;
-    // What another repository's client began says nothing about the rights of this one.
-    if (!joined.started && !link_) return confirm();
     wait_for_size();
   }
 
@@ -90,8 +94,17 @@ class BlobHandler final : public http::Handler {
         source_.reset();
         return join();
       }
-      fail(size.error());
+      fail(own_words(size.error()));
     });
+  }
+
+  // Of what another repository's upstream said only the kind: its name is not for this client.
+  Error own_words(const Error& error) const {
+    if (!has_others_ || !has_others_()) return error;
+    Error told = error;
+    told.message = fmt::format("no endpoint gave {} of {}", digest().str(), asked_->key);
+    told.diagnosis.clear();
+    return told;
   }
 
   // A manifest of this repository names the size, and what is coming has another: somebody else's upstream
@@ -137,7 +150,7 @@ class BlobHandler final : public http::Handler {
     deadline_ = services_.parts.loop.after(kReopenWithin, "reopened blob", [this] { give_up(); });
     const ByteRange range = plan_.pieces.front().range;
     pending_ = source_->read(range.first, std::min(range.size(), kFirstChunk), [this](Result<Bytes> first) {
-      first ? begin(std::move(*first)) : fail(first.error());
+      first ? begin(std::move(*first)) : fail(own_words(first.error()));
     });
   }
 
@@ -183,8 +196,9 @@ class BlobHandler final : public http::Handler {
   cache::SourcePtr source_;
   const cache::StoredBlob* stored_ = nullptr;  // source_, if that is a finished blob
   Served served_ = Served::none;
-  std::function<bool()> confirmed_by_target_;
+  std::function<bool()> confirmed_by_target_, has_others_;
   bool rejoined_ = false;
+  bool was_gone_ = false;  // the store does not have what its index knows
   AnswerPlan plan_;
   std::optional<BodyPump> pump_;
   Ticket pending_, deadline_;

@@ -21,6 +21,7 @@ class DownloadTable final : public Downloads, public Download::Events {
   DownloadTable(const DownloadTable&) = delete;
   DownloadTable& operator=(const DownloadTable&) = delete;
 
+  bool runs(const Digest& digest) const override;
   Joined join(const Digest& digest, registry::TargetPtr target, std::optional<ByteCount> size_hint) override;
   std::vector<DownloadStatus> status() const override;
   std::size_t running() const override;

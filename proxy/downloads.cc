@@ -16,10 +16,17 @@ constexpr std::size_t kMostBroken = 1024;
 Joined joined(std::shared_ptr<DownloadFollower> follower, const std::shared_ptr<Download>& download,
               const registry::TargetPtr& target, bool is_first) {
   std::weak_ptr<Download> weak = download;
-  return {std::move(follower), is_first, [weak, target] {
-            const auto known = weak.lock();
-            return known && known->places().confirmed_by(*target);
-          }};
+  Joined joined{std::move(follower), is_first, nullptr, nullptr};
+  joined.confirmed_by_target = [weak, target] {
+    const auto known = weak.lock();
+    return known && known->places().confirmed_by(*target);
+  };
+  joined.has_others = [weak, target] {
+    const auto known = weak.lock();
+    return known && std::any_of(known->targets().begin(), known->targets().end(),
+                                [&](const auto& other) { return other->key() != target->key(); });
+  };
+  return joined;
 }
 
 }  // namespace
@@ -44,6 +51,11 @@ std::shared_ptr<Download> DownloadTable::find(const Digest& digest) const {
   return found == running_.end() ? nullptr : found->second.lock();
 }
 
+bool DownloadTable::runs(const Digest& digest) const {
+  const auto download = find(digest);
+  return download && download->is_running();
+}
+
 Joined DownloadTable::join(const Digest& digest, registry::TargetPtr target, std::optional<ByteCount>) {
   LAYERD_ON_LOOP(parts_->loop);
   if (auto download = find(digest); download && download->is_running()) {
@@ -58,7 +70,7 @@ Joined DownloadTable::join(const Digest& digest, registry::TargetPtr target, std
   if (draining_) {
     ended_.push_back(download);
     download->close();
-    return {std::move(follower), true, nullptr};
+    return {std::move(follower), true, nullptr, nullptr};
   }
   auto& place = running_[digest];
   if (!place.expired()) ended_.push_back(place);  // it ended a moment ago and its followers go on with it

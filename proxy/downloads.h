@@ -37,12 +37,19 @@ struct Joined {
   // After size() has answered: did an endpoint of the target given to join() confirm the blob, and not
   // one that another joiner brought? Empty: not known; the asker's rights are then confirmed by a HEAD.
   std::function<bool()> confirmed_by_target;
+  // Have other repositories' askers brought endpoints too? Then an error may be what theirs said, which is
+  // not for this one to know. Empty: nobody has.
+  std::function<bool()> has_others = {};
 };
 
 class Downloads {
  public:
   virtual ~Downloads() = default;
-  // Follows the running download of `digest`, or starts one from `target`. `size_hint` is a
+  // Is there one to join?
+  virtual bool runs(const Digest& digest) const = 0;
+  // Follows the running download of `digest`, to which the endpoints of `target` are added, or starts one
+  // from them. Only who has the right to the digest may join what runs: what he brings is used for all who
+  // follow. Who starts one finds out by the answer (confirmed_by_target). `size_hint` is a
   // manifest's word, never a reason to answer a client (design.md §3.7). Dropping the source leaves.
   virtual Joined join(const Digest& digest, registry::TargetPtr target,
                       std::optional<ByteCount> size_hint) = 0;

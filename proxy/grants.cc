@@ -15,9 +15,14 @@ constexpr Duration kMissedFor = std::chrono::seconds(5);  // as long as any othe
 constexpr Duration kPatience = std::chrono::seconds(2);
 constexpr Duration kSilentFor = std::chrono::seconds(30);
 // So many different passwords of one account may be wrong before none is tried any more for a while.
-constexpr unsigned kMostWrongPasswords = 3;
+constexpr std::size_t kMostWrongPasswords = 3;
+constexpr Duration kWrongFor = std::chrono::hours(1);  // then a wrong password counts no longer
 constexpr Duration kLongAgo = std::chrono::hours(24 * 400);
 constexpr std::size_t kMostRemembered = 4096;
+// Old grants are looked for with so many rows at once, a pause between, and a long one after the last row.
+constexpr std::size_t kSweptAtOnce = 256;
+constexpr Duration kSweepPause = std::chrono::seconds(5);
+constexpr Duration kSweepEvery = std::chrono::hours(1);
 
 template <class Map>
 void bound(Map& map) {
@@ -26,6 +31,16 @@ void bound(Map& map) {
 
 std::string object_name(const AskedObject& object) {
   return fmt::format("{} {}", static_cast<int>(object.kind), object.reference);
+}
+
+std::string grant_value(std::int64_t tested_at, const AskedObject& proof) {
+  return fmt::format("{} {}", tested_at, object_name(proof));
+}
+
+// Did the password go upstream? What was held back here tells nothing about it.
+bool was_tried(const Error& error) {
+  return error.status == 401 && error.diagnosis != "credentials_missing" &&
+         error.diagnosis != "credentials_withheld";
 }
 
 }  // namespace
@@ -143,10 +158,8 @@ std::string Grants::account_of(const registry::Target& client) const {
   return "account " + client.registry + "\n" + client.as.credentials.username;
 }
 
-std::optional<Grants::Grant> Grants::kept(const std::string& row) const {
-  const auto value = parts_.catalog.grant(row);
-  if (!value) return std::nullopt;
-  const auto parts = registry::split(*value, ' ');
+std::optional<Grants::Grant> Grants::read_grant(std::string_view value) {
+  const auto parts = registry::split(value, ' ');
   if (parts.size() != 3) return std::nullopt;
   const auto tested_at = registry::parse_digits(parts[0]);
   if (!tested_at) return std::nullopt;
@@ -157,8 +170,53 @@ std::optional<Grants::Grant> Grants::kept(const std::string& row) const {
   return grant;
 }
 
+bool Grants::is_too_old(const Grant& grant) const {
+  const auto age = unix_seconds(parts_.loop.wall_now()) - grant.tested_at;
+  return age >= 0 && Duration(std::chrono::seconds(age)) >= keep_for_;
+}
+
+std::optional<Grants::Grant> Grants::kept(const std::string& row) {
+  const auto value = parts_.catalog.grant(row);
+  auto grant = value ? read_grant(*value) : std::nullopt;
+  if (value && (!grant || is_too_old(*grant))) {
+    parts_.catalog.remove_grant(row);
+    grant.reset();
+  }
+  return grant;
+}
+
+void Grants::keep_for(Duration age) {
+  keep_for_ = age;
+  if (!sweep_.held()) sweep_after(kSweepPause);
+}
+
+void Grants::sweep_after(Duration wait) {
+  sweep_ = parts_.loop.after(wait, "old grants", [this] { sweep(); });
+}
+
+// A grant of the future (the clock was set back) counts from now on, so that it ends some day as well.
+void Grants::sweep() {
+  const auto now = unix_seconds(parts_.loop.wall_now());
+  std::vector<std::string> old, of_the_future;
+  std::string next;
+  std::size_t seen = 0;
+  parts_.catalog.each_grant(sweep_from_, [&](std::string_view row, std::string_view value) {
+    if (++seen > kSweptAtOnce) next = row;
+    if (!next.empty()) return false;
+    const auto grant = read_grant(value);
+    if (!grant || is_too_old(*grant)) old.emplace_back(row);
+    if (grant && grant->tested_at > now) of_the_future.emplace_back(row);
+    return true;
+  });
+  for (const auto& row : old) parts_.catalog.remove_grant(row);
+  for (const auto& row : of_the_future)
+    if (const auto grant = kept(row)) parts_.catalog.put_grant(row, grant_value(now, grant->proof));
+  sweep_from_ = next;
+  sweep_after(next.empty() ? kSweepEvery : kSweepPause);
+}
+
 Grants::Standing Grants::standing(const AccessSettings& settings, const registry::Target& client,
-                                  const AskedObject& object) const {
+                                  const AskedObject& object) {
   const auto row = row_of(client);
   const auto now = parts_.loop.now();
   for (const auto& name : {row, row + "\n" + object_name(object), account_of(client)})
@@ -179,7 +237,7 @@ Grants::Standing Grants::standing(const AccessSettings& settings, const registry
 }
 
 // A clock that was set back must not end what it cannot judge.
-bool Grants::has_grace(const AccessSettings& settings, const std::string& row) const {
+bool Grants::has_grace(const AccessSettings& settings, const std::string& row) {
   const auto grant = kept(row);
   if (!grant) return false;
   const auto age = unix_seconds(parts_.loop.wall_now()) - grant->tested_at;
@@ -207,8 +265,7 @@ void Grants::grant(const registry::Target& client, const AskedObject& proof) {
   refusals_.forget(row);
   refusals_.forget(account_of(client));
   wrong_passwords_.erase(account_of(client));
-  parts_.catalog.put_grant(row,
-                           fmt::format("{} {}", unix_seconds(parts_.loop.wall_now()), object_name(proof)));
+  parts_.catalog.put_grant(row, grant_value(unix_seconds(parts_.loop.wall_now()), proof));
 }
 
 void Grants::refuse(const registry::Target& client, const Error& error) {
@@ -216,17 +273,25 @@ void Grants::refuse(const registry::Target& client, const Error& error) {
   parts_.catalog.remove_grant(row);
   tested_.erase(row);
   silent_until_.erase(row);
-  refusals_.add(row, parts_.loop.now(), error);
-  if (error.status == 401) note_wrong_password(client, error);
+  // Answers that were under way together are one refusal.
+  if (!refusals_.holding(row, parts_.loop.now())) refusals_.add(row, parts_.loop.now(), error);
+  if (was_tried(error)) note_wrong_password(client, error);
 }
 
+// One password counts once, however often and for however many repositories it is brought: a pod with an old
+// secret must not keep the others out. Identity tokens are no passwords of an account.
 void Grants::note_wrong_password(const registry::Target& client, const Error& error) {
+  if (client.as.credentials.username.empty()) return;
   bound(wrong_passwords_);
   const auto account = account_of(client);
-  if (++wrong_passwords_[account] < kMostWrongPasswords) return;
+  const auto now = parts_.loop.now();
+  auto& wrong = wrong_passwords_[account];
+  std::erase_if(wrong, [now](const auto& password) { return now - password.second >= kWrongFor; });
+  const bool is_new = wrong.insert_or_assign(client.as.name, now).second;
+  if (!is_new || wrong.size() < kMostWrongPasswords) return;
   Error why = error;
   why.message += "; several passwords of this account were wrong, none is tried for a while";
-  refusals_.add(account, parts_.loop.now(), std::move(why));
+  refusals_.add(account, now, std::move(why));
 }
 
 void Grants::miss(const registry::Target& client, const AskedObject& object, const Error& error) {

@@ -21,13 +21,16 @@ class Grants {
   explicit Grants(const MirrorParts& parts);
   ~Grants();
 
+  // How old a grant may become; older ones are removed when they are met, and by and by in the background.
+  void keep_for(Duration age);
+
   struct Standing {
     Right right = Right::untested;
     std::optional<Error> why = {};  // with Right::refused: what upstream said
   };
   // `client`: a target asked as a client. No disk access that waits.
   Standing standing(const AccessSettings& settings, const registry::Target& client,
-                    const AskedObject& object) const;
+                    const AskedObject& object);
 
   // One HEAD upstream for all who wait. Ok: granted, or granted earlier and upstream does not answer now
   // (settings.offline_grace). Errors: as Fetcher::fetch; denied and not_found are remembered.
@@ -47,8 +50,12 @@ class Grants {
   };
   std::string row_of(const registry::Target& client) const;
   std::string account_of(const registry::Target& client) const;
-  std::optional<Grant> kept(const std::string& row) const;
-  bool has_grace(const AccessSettings& settings, const std::string& row) const;
+  static std::optional<Grant> read_grant(std::string_view value);
+  bool is_too_old(const Grant& grant) const;
+  std::optional<Grant> kept(const std::string& row);
+  bool has_grace(const AccessSettings& settings, const std::string& row);
+  void sweep_after(Duration wait);
+  void sweep();
   void grant(const registry::Target& client, const AskedObject& proof);
   void miss(const registry::Target& client, const AskedObject& object, const Error& error);
   void note_wrong_password(const registry::Target& client, const Error& error);
@@ -56,10 +63,14 @@ class Grants {
 
   MirrorParts parts_;
   std::map<std::string, std::unique_ptr<Test>> tests_;
-  std::unordered_map<std::string, TimePoint> tested_;          // by this process, by row; bounded
-  std::unordered_map<std::string, TimePoint> silent_until_;    // upstream did not answer; bounded
-  std::unordered_map<std::string, unsigned> wrong_passwords_;  // by account; bounded
-  upstream::Refusals refusals_;                                // by row, row and object, or account
+  std::unordered_map<std::string, TimePoint> tested_;        // by this process, by row; bounded
+  std::unordered_map<std::string, TimePoint> silent_until_;  // upstream did not answer; bounded
+  // When each wrong password (by its name) of an account was last refused; bounded.
+  std::unordered_map<std::string, std::map<std::string, TimePoint>> wrong_passwords_;
+  upstream::Refusals refusals_;  // by row, row and object, or account
+  Duration keep_for_ = std::chrono::hours(72);
+  std::string sweep_from_;  // the row with which the next look for old grants begins
+  Ticket sweep_;
 };
 
 }  // namespace layerd::proxy

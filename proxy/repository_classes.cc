@@ -34,13 +34,11 @@ void keep_class(cache::Catalog& catalog, const Loop& loop, const registry::Targe
                 bool authenticated) {
   const auto repository = target.key();
   const auto kept = catalog.repository(repository);
+  // Credentials that go along prove nothing about an open repository, whosever they are.
+  if (authenticated && kept && kept->repository_class == RepositoryClass::open) return;
   auto found = RepositoryClass::open;
-  if (authenticated && target.as.who == registry::AskAs::Who::client)
-    found = RepositoryClass::client;
-  else if (authenticated && kept && kept->repository_class == RepositoryClass::open)
-    return;
-  else if (authenticated)
-    found = RepositoryClass::node;
+  if (authenticated)
+    found = target.as.who == registry::AskAs::Who::client ? RepositoryClass::client : RepositoryClass::node;
   const auto now = unix_seconds(loop.wall_now());
   const bool recent = kept && kept->checked_at <= now && now - kept->checked_at < kClassWrittenEvery;
   if (recent && kept->repository_class == found) return;
@@ -67,20 +65,30 @@ class RepositoryClasses::Question {
         object_(std::move(object)),
         nobody_only_(nobody_only) {}
 
+  bool is_nobody_only() const { return nobody_only_; }
   Ticket join(Done<RepositoryClass> done) { return waiters_.add(std::move(done)); }
   void answer(const Result<RepositoryClass>& result) { waiters_.answer(result); }
 
   void start() {
     asking_ = ask(as_nobody(*target_), [this](Result<upstream::FetchResponse> answer) {
-      if (answer) return end(RepositoryClass::open);
+      if (answer && !answer->authenticated) return end(RepositoryClass::open);
+      if (answer) return end(opened_by_certificate());
       const auto& error = answer.error();
       const bool is_refusal = error.code == Errc::denied || error.code == Errc::not_found;
       if (nobody_only_ || !is_refusal) return end(error);
-      ask_as_node();
+      // The node's credentials may be turned off.
+      target_->as.who == registry::AskAs::Who::nobody ? refused_to_the_node(Error(error)) : ask_as_node();
     });
   }
 
  private:
+  // The node's client certificate is shown whoever asks: what it opens is the node's.
+  Result<RepositoryClass> opened_by_certificate() const {
+    if (!nobody_only_) return RepositoryClass::node;
+    return Error{Errc::denied, fmt::format("{} gives {} to who has a client certificate", target_->registry,
+                                           target_->repository)};
+  }
+
   Ticket ask(registry::TargetPtr target, Done<upstream::FetchResponse> done) {
     upstream::FetchRequest request;
     request.target = std::move(target);
@@ -95,15 +103,18 @@ class RepositoryClasses::Question {
   void ask_as_node() {
     asking_ = ask(target_, [this](Result<upstream::FetchResponse> answer) {
       if (answer) return end(answer->authenticated ? RepositoryClass::node : RepositoryClass::open);
-      const auto& error = answer.error();
-      // What a registry hides behind a 404 it hides from who asks first; what is known to have been
-      // there may just as well be gone.
-      const bool is_new = !classes_.parts_.catalog.repository(target_->key());
-      const bool is_refusal = error.code == Errc::denied || (error.may_be_hidden && is_new);
-      if (!is_refusal) return end(error);
-      classes_.refused(target_->key(), error);
-      end(RepositoryClass::client);
+      refused_to_the_node(answer.error());
     });
+  }
+
+  void refused_to_the_node(const Error& error) {
+    // What a registry hides behind a 404 it hides from who asks first; what is known to have been
+    // there may just as well be gone.
+    const bool is_new = !classes_.parts_.catalog.repository(target_->key());
+    const bool is_refusal = error.code == Errc::denied || (error.may_be_hidden && is_new);
+    if (!is_refusal) return end(error);
+    classes_.refused(target_->key(), error);
+    end(RepositoryClass::client);
   }
 
   void end(Result<RepositoryClass> result) {
@@ -135,7 +146,8 @@ RepositoryClasses::Known RepositoryClasses::of(const AccessSettings& settings,
   // The node's right is none where clients have to bring their own.
   const bool is_void =
       kept && kept->repository_class == RepositoryClass::node && settings.requires_client(repository);
-  if (kept && !is_void) return {kept->repository_class, false, is_old(settings, *kept)};
+  if (kept && is_void) return {RepositoryClass::client, false, is_old(settings, *kept)};
+  if (kept) return {kept->repository_class, false, is_old(settings, *kept)};
   const auto note = notes_.find(repository);
   if (note == notes_.end() || parts_.loop.now() >= note->second.until) return {};
   return {RepositoryClass::client, note->second.is_only_hidden()};
@@ -160,6 +172,9 @@ Ticket RepositoryClasses::learn(const registry::TargetPtr& target, const AskedOb
                                 bool nobody_only, Done<RepositoryClass> done) {
   const std::string name = fmt::format("{}\n{}\n{}\n{}", target->question(), object.reference,
                                        static_cast<int>(object.kind), nobody_only);
+  if (const auto said = refused_to_nobody_.find(name);
+      said != refused_to_nobody_.end() && parts_.loop.now() < said->second.until)
+    return answer_later<RepositoryClass>(parts_.loop, said->second.why, std::move(done));
   if (!questions_.contains(name) && questions_.size() >= kMostQuestions)
     return answer_later<RepositoryClass>(parts_.loop, too_many_questions("repositories"), std::move(done));
   auto& question = questions_[name];
@@ -187,6 +202,7 @@ void RepositoryClasses::used(const AccessSettings& settings, const registry::Tar
 
 void RepositoryClasses::doubt_all() {
   notes_.clear();
+  refused_to_nobody_.clear();
   asked_at_.clear();
   doubtful_until_ = unix_seconds(parts_.loop.wall_now());
 }
@@ -195,7 +211,15 @@ void RepositoryClasses::doubt_all() {
 void RepositoryClasses::ended(const std::string& name, Result<RepositoryClass> result) {
   const auto question = std::move(questions_.extract(name).mapped());
   if (result) keep(name.substr(0, name.find('\n')), *result);
+  if (!result && question->is_nobody_only()) note_refused_to_nobody(name, result.error());
   question->answer(result);
+}
+
+// Strangers have upstream asked once in a while, however often they ask.
+void RepositoryClasses::note_refused_to_nobody(const std::string& name, const Error& error) {
+  if (error.code != Errc::denied && error.code != Errc::not_found) return;
+  if (refused_to_nobody_.size() >= kMostNotes) refused_to_nobody_.clear();
+  refused_to_nobody_[name] = {parts_.loop.now() + kNoted, error};
 }
 
 void RepositoryClasses::keep(const cache::RepositoryKey& repository, RepositoryClass found) {

@@ -90,13 +90,15 @@ class RepositoryClasses {
   };
   void ended(const std::string& name, Result<cache::RepositoryClass> result);
   void keep(const cache::RepositoryKey& repository, cache::RepositoryClass found);
+  void note_refused_to_nobody(const std::string& name, const Error& error);
   bool is_old(const AccessSettings& settings, const cache::RepositoryRecord& kept) const;
 
   MirrorParts parts_;
   std::map<std::string, std::unique_ptr<Question>> questions_;
-  std::unordered_map<std::string, Note> notes_;          // bounded
-  std::unordered_map<std::string, TimePoint> asked_at_;  // last rechecks; bounded
-  std::int64_t doubtful_until_ = 0;                      // unix seconds: refusals kept before are asked anew
+  std::unordered_map<std::string, Note> notes_;              // bounded
+  std::unordered_map<std::string, Note> refused_to_nobody_;  // by question; bounded
+  std::unordered_map<std::string, TimePoint> asked_at_;      // last rechecks; bounded
+  std::int64_t doubtful_until_ = 0;  // unix seconds: refusals kept before are asked anew
 };
 
 }  // namespace layerd::proxy

@@ -58,6 +58,7 @@ Mirror::Mirror(const MirrorParts& parts, MirrorSettingsPtr settings, SitePages p
       log_(parts.metrics),
       asked_lately_(parts.loop) {
   LAYERD_CHECK(settings_ && settings_->rules);
+  services_.access.use(settings_->access);
 }
 
 Mirror::~Mirror() = default;
@@ -67,6 +68,7 @@ void Mirror::set_settings(MirrorSettingsPtr settings) {
   LAYERD_CHECK(settings && settings->rules);
   settings_ = std::move(settings);
   understood_.clear();
+  services_.access.use(settings_->access);
   services_.access.doubt_all();
 }
 

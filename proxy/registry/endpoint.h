@@ -64,7 +64,7 @@ struct Endpoint {
   HostSettingsPtr settings;  // never null
   bool configured = false;   // false: only public addresses may be dialled (design.md §3.6)
   std::string rewrite = {};  // the expression that changed the repository; empty: none did
-  bool is_own = false;       // the registry's own address (its default endpoint)
+  bool is_own = false;       // the registry's own address, wherever it stands among the endpoints
 };
 
 // As whom the endpoints of a Target are asked.

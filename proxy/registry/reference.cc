@@ -91,6 +91,11 @@ Result<RegistryName> parse_registry_name(std::string_view text) {
   return name;
 }
 
+bool is_docker_hub(std::string_view registry) {
+  const auto name = parse_registry_name(registry);
+  return name && name->text == kDockerHub;
+}
+
 Result<Ok> check_repository(std::string_view text) {
   if (text.empty()) return bad_name("the repository name is empty");
   if (text.size() > kMostNameBytes)

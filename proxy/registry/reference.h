@@ -25,6 +25,8 @@ struct RegistryName {
 
 // Errors (all of this file): invalid_request; diagnosis is the OCI code NAME_INVALID or DIGEST_INVALID.
 Result<RegistryName> parse_registry_name(std::string_view text);
+// Docker Hub, by any of the names it has.
+bool is_docker_hub(std::string_view registry);
 Result<Ok> check_repository(std::string_view text);
 Result<Ok> check_tag(std::string_view text);
 // sha256 and sha512 only: of another algorithm nothing can be verified.

@@ -65,6 +65,15 @@ std::string hub_name(std::string name) {
   return name == "registry-1.docker.io" || name == "index.docker.io" ? std::string(kDockerHub) : name;
 }
 
+// Is it the registry's own address, however it came to be among the endpoints? By TLS also where its default
+// endpoint is plain HTTP (a loopback registry), but never the other way round.
+bool is_own_address(const Url& base, const RegistryName& registry) {
+  const Url own = default_endpoint_of(registry);
+  const bool is_hub = registry.text == kDockerHub && hub_name(base.host) == kDockerHub;
+  return (base.host == own.host || is_hub) && base.port == own.port && base.path == own.path &&
+         (base.scheme == own.scheme || base.scheme == "https");
+}
+
 class CompiledRules final : public Rules {
  public:
   static Result<std::shared_ptr<const Rules>> make(RulesInput input);
@@ -300,6 +309,7 @@ Endpoint CompiledRules::endpoint(const Url& base, const RegistryName& registry, 
   made.repository = std::move(repository);
   made.configured = named || is_configured(base.host, base.port);
   made.settings = settings_of(base, registry, made.configured);
+  made.is_own = is_own_address(base, registry);
   return made;
 }
 
@@ -377,7 +387,6 @@ Result<TargetPtr> CompiledRules::resolve(std::string_view ns, std::string_view a
   if (mirror) add_mirror_endpoints(*mirror, registry, *target, unusable);
   if (!mirror || mirror->default_endpoint) {
     auto last = endpoint(default_endpoint_of(registry), registry, repository, named);
-    last.is_own = true;
     if (!has_endpoint(target->endpoints, last)) target->endpoints.push_back(std::move(last));
   }
   if (!target->endpoints.empty()) return TargetPtr(std::move(target));

@@ -15,6 +15,7 @@
 #include "proxy/net/cgroups.h"
 #include "tests/support/catch.h"
 #include "tests/support/net_loop.h"
+#include "tests/support/temp_dir.h"
 
 using namespace layerd;
 using namespace layerd::net;
@@ -92,6 +93,18 @@ class Client {
   pid_t pid_ = -1;
   Fd hold_;
 };
+
+std::optional<CgroupKind> looked_up(test::NetLoop& loop, KernelCgroups& cgroups, std::uint64_t id) {
+  std::optional<CgroupKind> told;
+  const auto asking = cgroups.look_up(id, [&](Result<CgroupKind> answer) { told = *answer; });
+  loop.until([&] { return told.has_value(); });
+  return told;
+}
+
+std::uint64_t number_of(const std::string& folder) {
+  struct stat info {};
+  return ::stat(folder.c_str(), &info) == 0 ? info.st_ino : 0;
+}
 
 }  // namespace
 
@@ -194,7 +207,8 @@ TEST_CASE("a connection from a pod's cgroup is told from one of the same user ou
   }
   {
     test::NetLoop loop;
-    KernelCgroups cgroups(loop.loop, loop.workers());
+    Metrics metrics;
+    KernelCgroups cgroups(loop.loop, loop.workers(), metrics);
     KernelSocketOwners owners;
     for (const auto& group : {pod, service}) {
       CAPTURE(group);
@@ -205,19 +219,68 @@ TEST_CASE("a connection from a pod's cgroup is told from one of the same user ou
       REQUIRE(owner);
       CHECK(owner->uid == 0);
       REQUIRE(owner->cgroup != 0);
-      CHECK_FALSE(cgroups.is_container(owner->cgroup));  // not known yet
-      std::optional<bool> told;
-      const auto asking = cgroups.look_up(owner->cgroup, [&](Result<bool> answer) { told = *answer; });
-      REQUIRE(loop.until([&] { return told.has_value(); }));
-      CHECK(told == (group == pod));
-      CHECK(cgroups.is_container(owner->cgroup) == (group == pod));
+      CHECK_FALSE(cgroups.kind(owner->cgroup));  // not known yet
+      CHECK(looked_up(loop, cgroups, owner->cgroup) ==
+            (group == pod ? CgroupKind::container : CgroupKind::plain));
+      CHECK(cgroups.kind(owner->cgroup) == (group == pod ? CgroupKind::container : CgroupKind::plain));
     }
-    std::optional<bool> gone;
-    const auto asking = cgroups.look_up(0x7fffffffffff, [&](Result<bool> answer) { gone = *answer; });
-    REQUIRE(loop.until([&] { return gone.has_value(); }));
+    // A group that is gone, if all of the tree is to be seen here.
     struct stat info {};
     REQUIRE(::stat(root.c_str(), &info) == 0);
-    CHECK(gone == (info.st_ino == 1));
+    CHECK(looked_up(loop, cgroups, 0x7fffffffffff) ==
+          (info.st_ino == 1 ? CgroupKind::container : CgroupKind::unreadable));
   }
   for (const auto& group : {pod, base, service}) ::rmdir(group.c_str());
+}
+
+// rules: unknown-is-not-outside
+TEST_CASE("a cgroup that the kernel names and that cannot be read is not taken for one outside of pods") {
+  test::TempDir dir("layerd-cgroups");
+  const std::string proc = dir / "proc", tree = dir / "tree", closed = tree + "/closed";
+  for (const auto& folder :
+       {proc, tree, tree + "/system.slice", tree + "/kubepods.slice", tree + "/late.service", closed})
+    fs::create_directories(folder);
+  const auto mounted_at = [&](const std::string& place) {
+    std::ofstream(proc + "/mountinfo") << "41 31 0:38 / " << place << " rw,relatime - cgroup2 cgroup2 rw\n";
+  };
+  mounted_at(tree);
+  std::ofstream(proc + "/cgroup") << "0::/system.slice\n";
+  test::NetLoop loop;
+  Metrics metrics;
+  KernelCgroups cgroups(loop.loop, loop.workers(), metrics, proc);
+  constexpr std::uint64_t kElsewhere = 0x7fffffffffff;
+
+  // Groups that are seen are what they are; not knowing the others is no answer, and is told.
+  CHECK(looked_up(loop, cgroups, number_of(tree + "/system.slice")) == CgroupKind::plain);
+  CHECK(looked_up(loop, cgroups, number_of(tree + "/kubepods.slice")) == CgroupKind::container);
+  CHECK(cgroups.trouble().empty());
+  CHECK(looked_up(loop, cgroups, kElsewhere) == CgroupKind::unreadable);  // outside of what we see
+  CHECK(cgroups.kind(kElsewhere) == CgroupKind::unreadable);
+  CHECK(cgroups.trouble().find("its own part of the tree alone") != std::string::npos);
+  CHECK(metrics.total("layerd_cgroups_unreadable_total") == 1);
+
+  // Root reads everything: as another user.
+  fs::permissions(fs::path(proc).parent_path(), fs::perms(0755));
+  fs::permissions(closed, fs::perms::none);
+  if (::getuid() == 0) REQUIRE(::seteuid(12345) == 0);
+  CHECK(looked_up(loop, cgroups, kElsewhere) == CgroupKind::unreadable);
+  if (::getuid() == 0) REQUIRE(::seteuid(0) == 0);
+  fs::permissions(closed, fs::perms(0755));
+  CHECK(cgroups.trouble().find("cannot read " + closed) != std::string::npos);
+
+  mounted_at(tree + "/nowhere");
+  CHECK(looked_up(loop, cgroups, kElsewhere + 1) == CgroupKind::unreadable);
+  std::ofstream(proc + "/mountinfo") << "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n";
+  CHECK(looked_up(loop, cgroups, kElsewhere + 2) == CgroupKind::unreadable);
+  fs::remove(proc + "/mountinfo");
+  const auto service = number_of(tree + "/late.service");
+  CHECK(looked_up(loop, cgroups, service) == CgroupKind::unreadable);
+
+  // A kernel that tells no groups apart is another thing; and what can be read again ends the trouble.
+  CHECK(cgroups.kind(0) == CgroupKind::plain);
+  CHECK(cgroups.kind(1) == CgroupKind::plain);
+  mounted_at(tree);
+  CHECK(looked_up(loop, cgroups, service) == CgroupKind::plain);
+  CHECK(cgroups.kind(service) == CgroupKind::plain);
+  CHECK(cgroups.trouble().empty());
 }

@@ -1,168 +1,10 @@
 // Who gets what, from the request to the answer: classes, challenge, handles, grants, grace, revocation.
-#include "proxy/access_gate.h"
-
-#include <fmt/core.h>
-
-#include <set>
-
-#include "tests/support/catch.h"
-#include "tests/unit/proxy/mirror_fakes.h"
+#include "tests/unit/proxy/access_site.h"
 
 using namespace layerd;
 using namespace layerd::test;
 using namespace std::chrono_literals;
 using cache::RepositoryClass;
-using Who = registry::AskAs::Who;
-
-namespace {
-
-constexpr uid_t kStranger = 1000;
-constexpr std::uint64_t kPod = 77;
-
-// "alice:secret" in base64, and what others say.
-const std::string kAlice = "Basic YWxpY2U6c2VjcmV0";
-const std::string kBob = "Basic Ym9iOnNlY3JldA==";
-const std::string kWrong = "Basic YWxpY2U6d3Jvbmc=";
-
-http::Headers with(const std::string& authorization) {
-  http::Headers headers;
-  if (!authorization.empty()) headers.add("Authorization", authorization);
-  return headers;
-}
-
-// A registry with rights: each repository has those who may pull from it.
-struct Site {
-  Site() {
-    bench.fetcher.script = [this](const upstream::FetchRequest& request) { return answer(request); };
-    manifest = image_manifest({"config", "layer"});
-    top = sha256_of(manifest);
-    for (const auto& blob : {std::string("config"), std::string("layer"), manifest})
-      objects[sha256_of(blob).str()] = blob;
-    objects["1"] = manifest;
-  }
-
-  Reply refuse(Errc code, int status) const {
-    Reply reply;
-    reply.error = Error{code, "https://private.example says no in its own words"};
-    reply.error->status = status;
-    return reply;
-  }
-
-  Reply answer(const upstream::FetchRequest& request) {
-    if (is_cut) return refuse(Errc::upstream_unreachable, 0);
-    const auto& as = request.target->as;
-    const auto& allowed = rights[request.target->repository];
-    const std::string asker = as.who == Who::client ? as.credentials.username + ":" + as.credentials.password
-                              : as.who == Who::node ? "node"
-                                                    : "nobody";
-    const bool may = allowed.contains("nobody") || allowed.contains(asker);
-    if (!may) {
-      if (!hides) return refuse(Errc::denied, asker == "alice:wrong" ? 401 : 403);
-      auto reply = refuse(Errc::not_found, 404);
-      reply.error->may_be_hidden = as.who != Who::client && !allowed.contains("node");
-      return reply;
-    }
-    Reply reply;
-    reply.authenticated = !allowed.contains("nobody");
-    const bool is_list = request.kind == upstream::Kind::tags || request.kind == upstream::Kind::referrers;
-    const auto found = objects.find(request.reference);
-    if (is_list) {
-      reply.body = "{\"tags\":[\"1\"]}";
-      return reply;
-    }
-    if (found == objects.end() || gone.contains(request.reference)) return refuse(Errc::not_found, 404);
-    reply.body = found->second;
-    const bool is_manifest = request.kind == upstream::Kind::manifest;
-    reply.headers.set("Content-Type", is_manifest ? "application/vnd.oci.image.manifest.v1+json"
-                                                  : "application/octet-stream");
-    return reply;
-  }
-
-  std::unique_ptr<RecordedExchange> ask(const std::string& target, const std::string& authorization = {},
-                                        std::optional<net::SocketOwner> owner = net::SocketOwner{0, 0},
-                                        const std::string& method = "GET", http::Headers more = {}) {
-    auto headers = with(authorization);
-    for (const auto& header : more.all()) headers.add(header.name, header.value);
-    auto exchange = std::make_unique<RecordedExchange>(bench.loop, method, target, std::move(headers));
-    exchange->set_owner(owner);
-    exchange->serve_with(*bench.mirror);
-    bench.loop.run();
-    bench.wait_for(*exchange);
-    return exchange;
-  }
-  int status(const std::string& target, const std::string& authorization = {}) {
-    return ask(target, authorization)->status();
-  }
-  static std::string url(const std::string& kind, const std::string& reference,
-                         const std::string& repository = "team/app") {
-    return "/v2/" + repository + "/" + kind + "/" + reference + "?ns=private.example";
-  }
-  std::string by_tag(const std::string& repository = "team/app") const {
-    return url("manifests", "1", repository);
-  }
-  std::string by_digest(const std::string& repository = "team/app") const {
-    return url("manifests", top.str(), repository);
-  }
-  std::string blob(const std::string& repository = "team/app") const {
-    return url("blobs", sha256_of("layer").str(), repository);
-  }
-  // As a client does it: what the challenge says, taken to where it says.
-  std::string handle_for(const RecordedExchange& challenged, const std::string& basic) {
-    const auto header = challenged.header("WWW-Authenticate");
-    const auto part = [&](const std::string& name) {
-      const auto at = header.find(name + "=\"");
-      if (at == std::string::npos) return std::string();
-      const auto begin = at + name.size() + 2;
-      return header.substr(begin, header.find('"', begin) - begin);
-    };
-    auto realm = part("realm");
-    REQUIRE(realm.starts_with("http://127.0.0.1:5151/token"));
-    realm = realm.substr(std::string("http://127.0.0.1:5151").size());
-    realm += realm.find('?') == std::string::npos ? "?" : "&";
-    realm += "service=" + part("service") + "&scope=" + part("scope");
-    const auto token = ask(realm, basic);
-    REQUIRE(token->status() == 200);
-    const auto json = parse_json(token->body());
-    REQUIRE(json);
-    return "Bearer " + json_string(*json, "token");
-  }
-  // Pulled once by who may, so that all of it is here.
-  void pull(const std::string& authorization = {}) {
-    REQUIRE(status(by_tag(), authorization) == 200);
-    bench.store.add("layer");
-    bench.store.add("config");
-    bench.fetcher.requests.clear();
-  }
-  std::size_t asked() const { return bench.fetcher.requests.size(); }
-  std::size_t asked_as(Who who) const {
-    std::size_t count = 0;
-    for (const auto& request : bench.fetcher.requests) count += request.target->as.who == who;
-    return count;
-  }
-  // A daemon of the same node that was started anew: what is on disk stays.
-  void restart() {
-    bench.mirror.reset();
-    bench.mirror = std::make_unique<proxy::Mirror>(
-        proxy::MirrorParts{bench.loop, bench.workers, bench.metrics, bench.store, bench.catalog,
-                           bench.downloads, bench.learning, bench.buffers, bench.owners, bench.cgroups,
-                           bench.sealing_key},
-        std::make_shared<const proxy::MirrorSettings>(bench.settings),
-        proxy::SitePages{[] { return std::string(); }, [] { return std::string(); },
-                         [] { return proxy::StatusFigures{}; }});
-  }
-
-  MirrorBench bench;
-  std::map<std::string, std::set<std::string>> rights;
-  std::map<std::string, std::string> objects;
-  std::set<std::string> gone;
-  std::string manifest;
-  Digest top;
-  bool is_cut = false, hides = false;
-};
-
-const std::string kKey = "private.example/team/app";
-
-}  // namespace
 
 // rules: stranger-refused
 TEST_CASE("what this node has by its own credentials is for its runtimes alone, on every way") {
@@ -178,7 +20,7 @@ TEST_CASE("what this node has by its own credentials is for its runtimes alone, 
   condition.add("If-None-Match", "\"" + site.top.str() + "\"");
   const std::vector<std::optional<net::SocketOwner>> strangers{net::SocketOwner{kStranger, 0},
                                                                net::SocketOwner{0, kPod}, std::nullopt};
-  site.bench.cgroups.known[kPod] = true;
+  site.bench.cgroups.known[kPod] = net::CgroupKind::container;
   const std::string none = sha256_of("never seen").str();
   site.bench.fetcher.requests.clear();
   for (const auto& owner : strangers) {
@@ -201,16 +43,16 @@ TEST_CASE("what this node has by its own credentials is for its runtimes alone, 
     // Cached or not: the same words.
     CHECK(said.size() == 1);
   }
-  CHECK(site.asked() == 0);
+  CHECK(site.asked_as(Who::nobody) == site.asked());
 }
 
 TEST_CASE("a pod is told from a service when its cgroup is not known yet") {
   Site site;
   site.rights["team/app"] = {"node"};
   site.pull();
-  site.bench.cgroups.is_pod = true;
+  site.bench.cgroups.next = net::CgroupKind::container;
   CHECK(site.ask(site.by_digest(), {}, net::SocketOwner{0, 5})->status() == 403);
-  site.bench.cgroups.is_pod = false;
+  site.bench.cgroups.next = net::CgroupKind::plain;
   CHECK(site.ask(site.by_digest(), {}, net::SocketOwner{0, 6})->status() == 200);
 }
 
@@ -222,6 +64,7 @@ TEST_CASE("the owner of a connection is asked for once") {
   RecordedExchange exchange(site.bench.loop, "GET", site.by_digest());
   exchange.owner() = {};
   exchange.serve_with(*site.bench.mirror);
+  site.bench.wait_for(exchange);
   CHECK(exchange.status() == 403);
   CHECK(exchange.owner().was_looked_for);
   CHECK(exchange.owner().owner->uid == kStranger);

@@ -20,9 +20,9 @@ void for_all(Each each) {
   for (const auto repository_class : kClasses)
     for (const auto presented : kPresented)
       for (const auto right : kRights)
-        for (int bits = 0; bits < 16; ++bits)
+        for (int bits = 0; bits < 64; ++bits)
           each(AccessQuestion{repository_class, (bits & 1) != 0, presented, right, (bits & 2) != 0,
-                              (bits & 4) != 0, (bits & 8) != 0});
+                              (bits & 4) != 0, (bits & 8) != 0, (bits & 16) != 0, (bits & 32) != 0});
 }
 
 bool gives(Ruling ruling) { return ruling == Ruling::go || ruling == Ruling::go_as_client; }
@@ -39,8 +39,18 @@ TEST_CASE("what is open is for everybody, without a question") {
 TEST_CASE("who is no runtime gets nothing that is not open, whatever he brings") {
   for_all([](const AccessQuestion& question) {
     if (question.is_runtime || question.repository_class == RepositoryClass::open) return;
-    const bool is_unknown = question.repository_class == RepositoryClass::unknown;
-    CHECK(rule(question) == (is_unknown ? Ruling::learn : Ruling::refuse_asker));
+    CHECK(rule(question) == (question.was_learned ? Ruling::refuse_asker : Ruling::learn));
+  });
+}
+
+// rules: strangers-one-way
+TEST_CASE("what is known of a repository that is not open makes no difference for who is no runtime") {
+  for_all([](const AccessQuestion& question) {
+    if (question.is_runtime || question.repository_class == RepositoryClass::open) return;
+    auto never_heard_of = question;
+    never_heard_of.repository_class = RepositoryClass::unknown;
+    never_heard_of.is_known_here = false;
+    CHECK(rule(question) == rule(never_heard_of));
   });
 }
 
@@ -48,8 +58,9 @@ TEST_CASE("only what is the client's alone is challenged, and only runtimes with
   for_all([](const AccessQuestion& question) {
     const bool has_none =
         question.presented == Presented::nothing || question.presented == Presented::unknown;
-    const bool is_challenged =
-        question.repository_class == RepositoryClass::client && question.is_runtime && has_none;
+    const bool is_clients = question.repository_class == RepositoryClass::client ||
+                            (question.repository_class == RepositoryClass::node && question.requires_client);
+    const bool is_challenged = is_clients && question.is_runtime && has_none;
     CHECK((rule(question) == Ruling::challenge) == is_challenged);
   });
 }
@@ -79,19 +90,20 @@ TEST_CASE("credentials that were refused a moment ago are not tried again") {
 
 TEST_CASE("what is the node's is given to its runtimes without credentials") {
   for_all([](const AccessQuestion& question) {
-    if (question.repository_class == RepositoryClass::node && question.is_runtime)
-      CHECK(rule(question) == Ruling::go);
+    if (question.repository_class != RepositoryClass::node || !question.is_runtime) return;
+    // Where clients have to bring their own it is as if it were theirs.
+    auto as_clients = question;
+    as_clients.repository_class = RepositoryClass::client;
+    CHECK(rule(question) == (question.requires_client ? rule(as_clients) : Ruling::go));
   });
 }
 
 TEST_CASE("what is here of a repository without a class is given to nobody before upstream was asked") {
   for_all([](const AccessQuestion& question) {
     if (question.repository_class != RepositoryClass::unknown) return;
-    if (question.is_known_here) CHECK(rule(question) == Ruling::learn);
-    CHECK(rule(question) ==
-          (question.is_runtime && !question.is_known_here && question.presented != Presented::given
-               ? Ruling::go
-               : Ruling::learn));
+    if (!question.is_runtime) return;
+    const bool may_go = !question.is_known_here && question.presented != Presented::given;
+    CHECK(rule(question) == (may_go && !question.requires_client ? Ruling::go : Ruling::learn));
   });
 }
 

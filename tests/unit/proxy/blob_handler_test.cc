@@ -365,7 +365,7 @@ TEST_CASE("a digest known only as a manifest is no blob before upstream says so"
   CHECK(bench.fetcher.count(upstream::Kind::blob, true) == 1);
 }
 
-// rules: join-confirmed
+// rules: join-confirmed, join-with-a-right
 TEST_CASE("who joins the download of another repository is confirmed before a byte is given") {
   MirrorBench bench;
   const std::string bytes = pattern(100);
@@ -377,15 +377,49 @@ TEST_CASE("who joins the download of another repository is confirmed before a by
     bench.fetcher.script = [](const upstream::FetchRequest&) { return confirming(100); };
     auto exchange = bench.ask("GET", url(digest));
     CHECK(exchange->state() == RecordedExchange::State::open);
+    CHECK(bench.downloads.joins.empty());
     bench.wait_for(*exchange);
     CHECK(exchange->body() == bytes);
     CHECK(exchange->header("Layerd-Source") == "join");
   }
   SECTION("upstream does not") {
+    // Nor do the endpoints of who has no right come to the download, nor does he keep it going.
     auto exchange = bench.get(url(digest));
     CHECK(exchange->status() == 404);
+    CHECK(bench.downloads.joins.empty());
   }
   CHECK(bench.fetcher.requests.size() == 1);
+}
+
+// rules: words-of-others
+TEST_CASE("what another repository's upstream said is not told to who follows the same download") {
+  for (const bool is_shared : {true, false}) {
+    MirrorBench bench;
+    const Digest digest = sha256_of("x");
+    bench.link(kApp, digest);
+    bench.downloads.are_shared = is_shared;
+    auto exchange = bench.ask("GET", url(digest));
+    auto download = bench.downloads.sources[digest].lock();
+    download->fail({Errc::upstream_status, "https://private.example answered 500 for team/secret"});
+    bench.wait_for(*exchange);
+    CHECK(exchange->status() == 502);
+    const auto told = exchange->reason() + exchange->body();
+    CHECK((told.find("secret") == std::string::npos) == is_shared);
+  }
+}
+
+TEST_CASE("a download that ends while a joiner is being confirmed is answered from the cache") {
+  MirrorBench bench;
+  const std::string bytes = pattern(100);
+  const Digest digest = sha256_of(bytes);
+  bench.downloads.of(digest);
+  bench.fetcher.script = [](const upstream::FetchRequest&) { return confirming(100); };
+  auto exchange = bench.ask("GET", url(digest));
+  bench.store.add(bytes);
+  bench.wait_for(*exchange);
+  CHECK(exchange->body() == bytes);
+  CHECK(exchange->header("Layerd-Source") == "hit");
+  CHECK(bench.downloads.joins.empty());
 }
 
 // rules: proof-of-own-endpoint

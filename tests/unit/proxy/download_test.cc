@@ -261,6 +261,21 @@ TEST_CASE("a joiner of another repository brings further endpoints") {
 }
 
 // Red if leave() stops the segments while others follow.
+TEST_CASE("a download tells whether other repositories' askers brought endpoints") {
+  DownloadBench bench;
+  bench.fetcher.at("a").chunk_after = 50ms;
+  auto first = bench.table->join(bench.digest, target_at({"a"}), std::nullopt);
+  bench.loop.advance(100ms);
+  CHECK(bench.table->runs(bench.digest));
+  CHECK_FALSE(first.has_others());
+  const auto same = bench.table->join(bench.digest, target_at({"b"}), std::nullopt);
+  CHECK_FALSE(same.has_others());
+  const auto other = bench.table->join(bench.digest, target_at({"a"}, "library/other"), std::nullopt);
+  CHECK(other.has_others());
+  CHECK(first.has_others());
+  CHECK_FALSE(bench.table->runs(digest_of(DigestAlgorithm::sha256, "another")));
+}
+
 TEST_CASE("a client that leaves stops nothing others need") {
   DownloadBench bench(2_MiB);
   bench.fetcher.at("a").chunk_after = 10ms;

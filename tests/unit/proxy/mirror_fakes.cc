@@ -286,6 +286,7 @@ proxy::Joined FakeDownloads::join(const Digest& digest, registry::TargetPtr targ
   joined.started = !source;
   if (!source) sources[digest] = source = std::make_shared<FakeGrowing>(loop_);
   joined.source = source;
+  if (are_shared) joined.has_others = [] { return true; };
   if (proof) joined.confirmed_by_target = [proof = *proof] { return proof; };
   return joined;
 }

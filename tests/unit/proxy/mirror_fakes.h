@@ -73,6 +73,11 @@ class FakeCatalog final : public cache::Catalog {
     grants[std::string(key)] = std::string(value);
   }
   void remove_grant(std::string_view key) override { grants.erase(std::string(key)); }
+  void each_grant(std::string_view from,
+                  const std::function<bool(std::string_view, std::string_view)>& row) const override {
+    for (auto at = grants.lower_bound(std::string(from)); at != grants.end(); ++at)
+      if (!row(at->first, at->second)) return;
+  }
   void each_tag(const std::function<bool(const cache::RepositoryKey&, std::string_view,
                                          const cache::TagRecord&)>&) const override {}
   void remove_tag(const cache::RepositoryKey& repository, std::string_view tag) override;
@@ -91,17 +96,19 @@ struct FakeOwners final : net::SocketOwners {
 };
 struct FakeCgroups final : net::Cgroups {
   explicit FakeCgroups(Loop& loop) : loop_(loop) {}
-  std::optional<bool> is_container(std::uint64_t id) const override {
-    if (id == 0) return false;
+  using Kind = net::CgroupKind;
+  std::optional<Kind> kind(std::uint64_t id) const override {
+    if (id == 0) return Kind::plain;
     const auto found = known.find(id);
     return found == known.end() ? std::nullopt : std::optional(found->second);
   }
-  Ticket look_up(std::uint64_t id, Done<bool> done) override {
-    known[id] = is_pod;
-    return proxy::answer_later<bool>(loop_, is_pod, std::move(done));
+  Ticket look_up(std::uint64_t id, Done<Kind> done) override {
+    known[id] = next;
+    return proxy::answer_later<Kind>(loop_, Result<Kind>(next), std::move(done));
   }
-  std::map<std::uint64_t, bool> known;
-  bool is_pod = false;
+  std::string trouble() const override { return next == Kind::unreadable ? "no cgroups here" : ""; }
+  std::map<std::uint64_t, Kind> known;
+  Kind next = Kind::plain;  // what a look-up finds
 
  private:
   Loop& loop_;
@@ -171,6 +178,10 @@ class FakeDownloads final : public proxy::Downloads {
   std::vector<proxy::DownloadStatus> status() const override { return {}; }
   std::size_t running() const override { return 0; }
   void drain() override {}
+  bool runs(const Digest& digest) const override {
+    const auto found = sources.find(digest);
+    return found != sources.end() && !found->second.expired();
+  }
   // The download of `digest` that runs; begun by the test if there is none.
   std::shared_ptr<FakeGrowing> of(const Digest& digest);
 
@@ -181,6 +192,7 @@ class FakeDownloads final : public proxy::Downloads {
   };
   std::vector<Join> joins;
   std::optional<bool> proof;  // what confirmed_by_target answers; nothing: it is empty
+  bool are_shared = false;    // has_others
   std::map<Digest, std::weak_ptr<FakeGrowing>> sources;
 
  private:

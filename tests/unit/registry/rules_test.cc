@@ -2,6 +2,7 @@
 
 #include "proxy/registry/mirror_endpoint.h"
 #include "proxy/registry/pattern.h"
+#include "proxy/registry/reference.h"
 #include "proxy/registry/rewrite.h"
 #include "tests/support/catch.h"
 
@@ -162,6 +163,49 @@ TEST_CASE("the own address ends the list unrewritten, except behind the star") {
         "https://ghcr.io/v2 x/a, https://ghcr.io/v2 a");
   CHECK(plan(rules({{"ghcr.io", mirror({"https://ghcr.io"}, false, to_x)}}), "ghcr.io", "a") ==
         "https://ghcr.io/v2 x/a");
+}
+
+// rules: own-wherever-it-stands
+TEST_CASE("the registry's own address is its own wherever it stands among the endpoints") {
+  const auto own = [](const std::string& ns, std::vector<std::string> endpoints, bool default_endpoint,
+                      std::vector<std::pair<std::string, std::string>> rewrite = {}) {
+    const auto made = rules({{ns, mirror(std::move(endpoints), default_endpoint, std::move(rewrite))}});
+    std::string text;
+    const auto target = *made->resolve(ns, "team/app");
+    for (const auto& endpoint : target->endpoints)
+      if (endpoint.is_own)
+        text += (text.empty() ? "" : ", ") + endpoint.base.str() + " " + endpoint.repository;
+    return text;
+  };
+  for (const bool has_default : {true, false}) {
+    CAPTURE(has_default);
+    for (const auto& endpoints :
+         std::vector<std::vector<std::string>>{{"https://ghcr.io", "https://m"},
+                                               {"https://m", "ghcr.io", "https://n"},
+                                               {"https://ghcr.io:443/v2/", "https://m"},
+                                               {"https://m", "https://GHCR.io"}})
+      CHECK(own("ghcr.io", endpoints, has_default) == "https://ghcr.io/v2 team/app");
+    CHECK(own("ghcr.io:443", {"https://ghcr.io", "https://m"}, has_default) == "https://ghcr.io/v2 team/app");
+    CHECK(own("reg:5000", {"https://reg:5000", "https://m"}, has_default) == "https://reg:5000/v2 team/app");
+    for (const char* hub : {"https://docker.io", "https://registry-1.docker.io", "registry-1.docker.io:443"})
+      CHECK(own("docker.io", {hub, "https://m"}, has_default) == "https://registry-1.docker.io/v2 team/app");
+  }
+  CHECK(own("docker.io", {"https://index.docker.io", "https://m"}, false) ==
+        "https://index.docker.io/v2 team/app");
+  CHECK(own("ghcr.io", {"https://ghcr.io", "https://m"}, true, {{"^", "x/"}}) ==
+        "https://ghcr.io/v2 x/team/app, https://ghcr.io/v2 team/app");
+  // Another scheme, port, path or host is another place.
+  for (const char* other : {"http://ghcr.io", "http://ghcr.io:443", "https://ghcr.io:444",
+                            "https://ghcr.io/v2/x", "https://ghcr.io.evil.example", "https://docker.io"})
+    CHECK(own("ghcr.io", {other, "https://m"}, false) == "");
+  // A loopback registry by TLS is the same registry; without, no client's credentials go there
+  // (proxy/access_gate).
+  CHECK(own("localhost:5000", {"https://localhost:5000", "https://m"}, false) ==
+        "https://localhost:5000/v2 team/app");
+  CHECK(is_docker_hub("index.docker.io"));
+  CHECK(is_docker_hub("Docker.IO"));
+  CHECK_FALSE(is_docker_hub("docker.io:5000"));
+  CHECK_FALSE(is_docker_hub("quay.io"));
 }
 
 TEST_CASE("endpoints are read as k3s reads them: scheme, port, path, Docker Hub") {
