@@ -7,6 +7,9 @@ else()
 endif()
 option(LAYERD_PRELUDE "precompile the standard headers" ${LAYERD_PRELUDE_DEFAULT})
 
+if(LAYERD_PRELUDE)  # some libraries ask for it and some do not, and it must be the same for all
+  add_compile_options(-pthread)
+endif()
 set(LAYERD_PRELUDE_HEADERS <algorithm> <array> <chrono> <cstdint> <functional> <map> <memory> <optional> <set>
     <string> <string_view> <utility> <vector> <fmt/core.h>)
 
