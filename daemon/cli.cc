@@ -122,6 +122,8 @@ void add_setup_command(CLI::App& app, Choice& choice) {
       ->excludes(undo);
   setup->add_option("--image", options.images, "an image to try with, instead of those the node has")
       ->allow_extra_args(false);  // one word each, so that the runtime may stand behind it
+  setup->add_flag("--keep", options.keep, "what an earlier run could not put back stays as it is now")
+      ->excludes(dry_run);
   setup->add_option("--root", options.root, "the folder that stands for / of the node");
   setup->callback(
       [&] { choice.run = [&] { return setup_command(choice.config, choice.config_given, choice.setup); }; });

@@ -41,6 +41,19 @@ class AdminLink final : public setup::DaemonLink {
   const std::string socket_;
 };
 
+volatile std::sig_atomic_t interrupted = 0;
+
+// Setup puts back what it wrote and ends; a signal that is ignored (nohup) stays so.
+void heed_signals() {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction old {
+    }, heed{};
+    heed.sa_handler = [](int) { interrupted = 1; };  // without SA_RESTART: what waits looks at it
+    ::sigaction(number, nullptr, &old);
+    if (old.sa_handler != SIG_IGN) ::sigaction(number, &heed, nullptr);
+  }
+}
+
 std::string absolute(const std::string& path) {
   if (path.empty() || path.starts_with('/')) return path;
   char folder[PATH_MAX];
@@ -61,19 +74,22 @@ int setup_command(std::string config_path, bool config_given, const SetupOptions
   session.undo = options.undo;
   session.verify = options.verify;
   session.no_fallback = options.no_fallback;
+  session.keep = options.keep;
   session.images = options.images;
   session.root = root;
   session.config_path = absolute(config_path);
   session.settings = *settings;
   AdminLink daemon((*settings)->admin_socket);
   std::signal(SIGPIPE, SIG_IGN);  // a program that is not there reads no input
-  setup::RealPrograms programs;
+  heed_signals();
+  session.is_interrupted = [] { return interrupted != 0; };
+  setup::RealPrograms programs(session.is_interrupted);
   const auto say = [](const std::string& line) {
     fmt::print("{}{}", line, line.ends_with('\n') ? "" : "\n");
     std::fflush(stdout);
   };
   const auto pull = [](const std::string& listen, const std::string& image) {
-    return setup::pull_through(listen, image);
+    return setup::pull_through(listen, image, std::chrono::seconds(60), [] { return interrupted != 0; });
   };
   auto done = setup::Session(std::move(session), daemon, programs, say, pull).run();
   if (done) return 0;

@@ -10,7 +10,7 @@ struct SetupOptions {
   std::string runtime;
   std::string root;
   std::vector<std::string> images;
-  bool dry_run = false, undo = false, verify = false, no_fallback = false;
+  bool dry_run = false, undo = false, verify = false, no_fallback = false, keep = false;
 };
 
 // Answers the exit status.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "daemon/setup/hosts_toml.h"
 #include "daemon/setup/toml.h"
@@ -17,6 +18,10 @@ namespace {
 constexpr const char* kMain = "/etc/containers/registries.conf";
 constexpr const char* kFolder = "/etc/containers/registries.conf.d";
 constexpr const char* kOurs = "zz-layerd.conf";  // the last one of a prefix counts
+constexpr const char* kHead =
+    "# Written by `layerd setup podman` or `layerd setup crio`, which share it; it goes with the --undo of "
+    "the "
+    "last.\n# What is changed here by hand is lost; other files of this folder are read and kept.\n";
 
 struct MirrorOf {
   std::string location, pull;
@@ -56,8 +61,8 @@ bool has_port(const std::string& location) {
 
 class ContainersPlanner {
  public:
-  ContainersPlanner(FileSource& files, const Input& input, std::string tool)
-      : files_(files), input_(input), tool_(std::move(tool)), authority_(authority_of(input.url)) {}
+  ContainersPlanner(FileSource& files, const Input& input)
+      : files_(files), input_(input), authority_(authority_of(input.url)) {}
 
   Result<Plan> run() {
     if (auto done = read_all(); !done) return std::move(done).error();
@@ -66,38 +71,35 @@ class ContainersPlanner {
     std::vector<std::string> more;
     for (const auto& [prefix, table] : tables_)
       if (prefix.find_first_of("/*") == std::string::npos) more.push_back(prefix);
-    std::string out = fmt::format("# Written by `{0}`; `{0} --undo` takes it away.\n", tool_);
-    for (const auto& host : hosts_to_name(input_, more))
-      if (!tables_.contains(host)) tables_.emplace(host, own_table(host));
-    for (const auto& [prefix, table] : tables_) out += text_for(table);
     FileChange change;
     change.path = files_.real(std::string(kFolder) + "/" + kOurs);
     change.before = files_.read(std::string(kFolder) + "/" + kOurs);
+    read_ours(change.before.value_or(""), more);
+    std::string out = kHead;
+    for (const auto& host : hosts_to_name(input_, more))
+      if (!tables_.contains(host)) tables_.emplace(host, own_table(host));
+    for (const auto& [prefix, table] : tables_) out += text_for(table);
     change.after = std::move(out);
     change.what = fmt::format("layerd is the first mirror of {} registries", plan_.hosts.size());
     if (auto taken = find_later(); !taken.empty())
       return {Errc::config,
               fmt::format("{} comes after {} and takes its place; rename it so that it sorts before", taken,
                           change.path)};
-    // The tool's name alone is no reason to write: podman and CRI-O share the file.
-    if (change.before && body_of(*change.before) == body_of(*change.after)) change.after = change.before;
     add_change(plan_, std::move(change));
     say_limits();
     return std::move(plan_);
   }
 
  private:
-  static std::string body_of(const std::string& text) {
-    return text.substr(std::min(text.size(), text.find('\n')));
-  }
   static RegistryTable own_table(const std::string& host) {
     RegistryTable table;
     table.prefix = table.location = host;
     return table;
   }
   bool closes(const std::string& host) const {
-    return !input_.keep_fallback || std::find(input_.closed_hosts.begin(), input_.closed_hosts.end(), host) !=
-                                        input_.closed_hosts.end();
+    return !input_.keep_fallback || closed_.contains(host) ||
+           std::find(input_.closed_hosts.begin(), input_.closed_hosts.end(), host) !=
+               input_.closed_hosts.end();
   }
 
   Result<Ok> read_one(const std::string& path) {
@@ -121,6 +123,18 @@ class ContainersPlanner {
       if (name.ends_with(".conf") && name != kOurs)
         if (auto done = read_one(std::string(kFolder) + "/" + name); !done) return done;
     return Ok{};
+  }
+
+  // What an earlier run wrote, for this tool or the other: its registries stay, and so does what it closed.
+  void read_ours(const std::string& text, std::vector<std::string>& hosts) {
+    const auto root = parse_toml(kOurs, text);
+    const TomlValue* list = root ? root->find("registry") : nullptr;
+    for (const auto& value : list ? list->items : std::vector<TomlValue>{}) {
+      const RegistryTable table = table_of(value, "");
+      const bool is_plain = table.prefix.find_first_of("/*") == std::string::npos;
+      if (is_plain && registry::parse_registry_name(table.prefix)) hosts.push_back(table.prefix);
+      if (table.location.starts_with(authority_ + "/")) closed_.insert(table.prefix);
+    }
   }
 
   std::string find_later() const {
@@ -256,15 +270,24 @@ class ContainersPlanner {
 
   FileSource& files_;
   const Input& input_;
-  const std::string tool_, authority_;
+  const std::string authority_;
   std::map<std::string, RegistryTable> tables_;  // by prefix; the last file's counts
+  std::set<std::string> closed_;                 // prefixes that nobody but layerd answers for since earlier
   Plan plan_;
 };
 
 }  // namespace
 
-Result<Plan> plan_containers(FileSource& files, const Input& input, const std::string& tool) {
-  return ContainersPlanner(files, input, tool).run();
+Result<Plan> plan_containers(FileSource& files, const Input& input) {
+  return ContainersPlanner(files, input).run();
+}
+
+Result<std::optional<std::string>> without_containers(const std::string& file, const std::string& text,
+                                                      const std::string& url) {
+  if (text.starts_with(kWritten)) return std::optional<std::string>();
+  if (text.find(authority_of(url) + "/") == std::string::npos) return std::optional<std::string>(text);
+  return {Errc::config,
+          fmt::format("{} was changed since `layerd setup` wrote it; take {} out of it by hand", file, url)};
 }
 
 }  // namespace layerd::daemon::setup

@@ -9,6 +9,11 @@
 namespace layerd::daemon::setup {
 
 // Errors: config, with file and line; a later file that takes the place of what setup writes.
-Result<Plan> plan_containers(FileSource& files, const Input& input, const std::string& tool);
+Result<Plan> plan_containers(FileSource& files, const Input& input);
+
+// The file without what setup wrote: it is layerd's own, so it goes; one that somebody else put in its
+// place stays. Errors: config: that one has layerd in it.
+Result<std::optional<std::string>> without_containers(const std::string& file, const std::string& text,
+                                                      const std::string& url);
 
 }  // namespace layerd::daemon::setup

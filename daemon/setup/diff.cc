@@ -15,10 +15,21 @@ constexpr const char* kMask = "****";
 constexpr std::size_t kAround = 3;
 constexpr std::size_t kMostCells = 4u << 20;  // of the table below; longer texts are shown as replaced whole
 
+// A file's text must not steer the terminal that shows it.
+std::string shown(std::string_view line) {
+  std::string out(line);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const auto c = static_cast<unsigned char>(out[i]);
+    const bool ends_line = c == '\r' && i + 1 == out.size();
+    if ((c < 0x20 && c != '\t' && !ends_line) || c == 0x7f) out[i] = '?';
+  }
+  return out;
+}
+
 std::vector<std::string> lines_of(const std::optional<std::string>& text) {
   std::vector<std::string> lines;
   if (!text || text->empty()) return lines;
-  for (auto line : registry::split(*text, '\n')) lines.emplace_back(line);
+  for (auto line : registry::split(*text, '\n')) lines.push_back(shown(line));
   if (lines.back().empty())
     lines.pop_back();
   else
@@ -74,10 +85,38 @@ std::string hunk(const std::vector<Step>& steps, std::size_t from, std::size_t t
                      new_count ? new_line : new_line - 1, new_count, body);
 }
 
-// Replaces the value that stands behind `at`: in quotes, or up to a blank, comma, brace or line end.
-std::size_t mask_value(std::string& text, std::size_t at) {
+std::size_t indent_at(const std::string& text, std::size_t line) {
+  const std::size_t first = text.find_first_not_of(' ', line);
+  return first == std::string::npos || text[first] == '\n' ? std::string::npos : first - line;
+}
+
+// A YAML block (`key: |`): every line that stands deeper than the key's, from the one behind `at`.
+void mask_block(std::string& text, std::size_t at) {
+  const std::size_t begin = text.rfind('\n', at) == std::string::npos ? 0 : text.rfind('\n', at) + 1;
+  const std::size_t depth = indent_at(text, begin), from = text.find('\n', at);
+  if (from == std::string::npos) return;
+  std::size_t end = from + 1;
+  while (end < text.size() && (indent_at(text, end) == std::string::npos || indent_at(text, end) > depth))
+    end = std::min(text.size(),
+                   text.find('\n', end) == std::string::npos ? text.size() : text.find('\n', end) + 1);
+  if (end > from + 1) text.replace(from + 1, end - from - 1, std::string(depth + 2, ' ') + kMask + "\n");
+}
+
+// A TOML text in three quotes, over several lines.
+bool mask_triple(std::string& text, std::size_t at) {
+  const std::string quotes(3, text[at]);
+  if (text.compare(at, 3, quotes) != 0) return false;
+  const std::size_t end = text.find(quotes, at + 3);
+  text.replace(at + 3, (end == std::string::npos ? text.size() : end) - at - 3, kMask);
+  return true;
+}
+
+// Replaces the value that stands behind `at`: in quotes, or up to a comma, brace or line end.
+void mask_value(std::string& text, std::size_t at) {
   while (at < text.size() && (text[at] == ' ' || text[at] == '\t')) ++at;
-  if (at >= text.size() || text[at] == '{' || text[at] == '[' || text[at] == '\n') return at;
+  if (at >= text.size() || text[at] == '{' || text[at] == '[' || text[at] == '\n') return;
+  if (text[at] == '|' || text[at] == '>') return mask_block(text, at);
+  if ((text[at] == '"' || text[at] == '\'') && mask_triple(text, at)) return;
   const char quote = text[at] == '"' || text[at] == '\'' ? text[at] : '\0';
   std::size_t end = quote ? at + 1 : at;
   const std::string_view stops = ",}]\n#";
@@ -91,7 +130,6 @@ std::size_t mask_value(std::string& text, std::size_t at) {
   end = std::min(end, text.size());
   const std::size_t from = quote ? at + 1 : at;
   text.replace(from, end - from, kMask);
-  return from + 4;
 }
 
 void mask_keys(std::string& text) {
@@ -140,10 +178,14 @@ std::string masked(std::string text, const std::vector<std::string>& secrets) {
 std::string unified_diff(const FileChange& change, const std::vector<std::string>& secrets) {
   if (change.before == change.after) return {};
   constexpr std::string_view kKey = "PRIVATE KEY-----";
-  for (const auto* text : {&change.before, &change.after})
+  for (const auto* text : {&change.before, &change.after}) {
     if (*text && (*text)->find(kKey) != std::string::npos)
       return fmt::format("--- {0}\n+++ {0}\n(a private key of {1} bytes is not shown)\n", change.path,
                          (*text)->size());
+    if (*text && (*text)->find('\0') != std::string::npos)  // a key in binary form may be one
+      return fmt::format("--- {0}\n+++ {0}\n({1} bytes that are no text are not shown)\n", change.path,
+                         (*text)->size());
+  }
   const auto mask = [&](const std::optional<std::string>& text) {
     return text ? std::optional<std::string>(masked(*text, secrets)) : std::nullopt;
   };

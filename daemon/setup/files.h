@@ -1,6 +1,7 @@
 // The node's files for setup: read below --root, written so that nobody ever sees half a file. Blocks.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,13 +28,30 @@ class RootFiles final : public FileSource {
   std::vector<std::string> problems_;
 };
 
-// The text of a real file; nothing if there is none. Errors: local_io, denied.
+// The text of a real file; nothing if there is none. Errors: local_io (no plain file among others), denied.
 Result<std::optional<std::string>> read_if_there(const std::string& path);
 
-// Beside the file, flushed, renamed over it; a link is followed and stays. An old file keeps mode and
-// owner. `owner` and `mode` are of a new one. Errors: local_io, denied, no_space.
-Result<Ok> write_whole(const std::string& path, const std::string& text, mode_t mode,
-                       std::optional<std::pair<uid_t, gid_t>> owner);
+// May setup write to `path`? A link that leads nowhere would be replaced by a file; one that leads out of
+// `root` would change the machine that setup runs on instead of the node; a file that is layerd's own is no
+// link at all. Errors: config.
+Result<Ok> check_place(const std::string& path, const std::string& root, bool is_layerds_own);
+
+// How a file is written whole. Owner and mode are those of a new file; an old one keeps its own.
+struct Writing {
+  mode_t mode = 0644;
+  std::optional<std::pair<uid_t, gid_t>> owner = {};
+  std::string temporary;  // in the folder of the file; what is there is taken away
+  // Asked when all is written and only the rename is left. Its error ends the writing.
+  std::function<Result<Ok>()> before_rename = [] { return Result<Ok>(Ok{}); };
+};
+// Into `temporary`, flushed, renamed over the file; a link is followed and stays.
+// Errors: local_io, denied, no_space; of before_rename.
+Result<Ok> write_whole(const std::string& path, const std::string& text, const Writing& how);
+// A new file. Errors: as above; it is there already.
+Result<Ok> write_new(const std::string& path, const std::string& text, mode_t mode);
+// A name for `temporary` that no other program has: beside what `path` leads to.
+std::string temporary_for(const std::string& path);
+std::string folder_above(const std::string& path);
 // Errors: as above. A file that is gone already is no error.
 Result<Ok> remove_whole(const std::string& path);
 // Makes the folders above `path`; answers those that were not there, the uppermost first.

@@ -4,6 +4,7 @@
 
 #include "daemon/config.h"
 #include "daemon/setup/yaml_edit.h"
+#include "proxy/registry/text.h"
 
 namespace layerd::daemon::setup {
 namespace {
@@ -31,6 +32,26 @@ void drop_known(Copied& copied, const YamlNode& root, const std::string& file,
           fmt::format("{} has configs.\"{}\" already and wins over what was found", file, found->first));
       copied.configs.erase(found);
     }
+}
+
+// The same for one host and role whenever setup runs, and different for any other: a port is "_5000", a
+// character that no file name should have "_5b"; the two never look alike.
+std::string copy_name(const std::string& host, const char* role) {
+  const auto colon = host.rfind(':');
+  const bool has_port = colon != std::string::npos && colon + 1 < host.size() &&
+                        host.find_first_not_of("0123456789", colon + 1) == std::string::npos &&
+                        (host.find(':') == colon || host[colon - 1] == ']');
+  std::string name;
+  for (std::size_t i = 0; i < host.size(); ++i) {
+    const char c = host[i];
+    if (has_port && i == colon)
+      name += '_';
+    else if (registry::is_alnum(c) || c == '.' || c == '-')
+      name += c;
+    else
+      name += fmt::format("_{:02x}", static_cast<unsigned char>(c));
+  }
+  return name + "-" + role;
 }
 
 Result<Ok> check_outcome(const OwnFiles& files, const std::string& config, const std::string& registries) {
@@ -114,7 +135,9 @@ void adopt_files(Copied& copied, const std::string& folder,
                  const std::optional<std::pair<uid_t, gid_t>>& owner, std::vector<FileChange>& changes,
                  std::vector<std::string>& notes) {
   for (auto& [host, settings] : copied.configs)
-    for (std::string* file : {&settings.ca_file, &settings.cert_file, &settings.key_file}) {
+    for (const auto& [file, role] :
+         {std::pair{&settings.ca_file, "ca.crt"}, std::pair{&settings.cert_file, "client.crt"},
+          std::pair{&settings.key_file, "client.key"}}) {
       if (file->empty()) continue;
       const auto text = read(*file);
       if (!text) {
@@ -123,11 +146,8 @@ void adopt_files(Copied& copied, const std::string& folder,
         continue;
       }
       if (readable(*file)) continue;
-      std::string name = host + "-" + file->substr(file->rfind('/') + 1);
-      for (char& c : name)
-        if (c == ':' || c == '[' || c == ']' || c == '*') c = '_';
       FileChange copy;
-      copy.path = folder + "/" + name;
+      copy.path = folder + "/" + copy_name(host, role);
       copy.before = read(copy.path);
       copy.after = *text;
       copy.mode = 0600;

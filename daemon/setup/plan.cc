@@ -8,6 +8,7 @@
 namespace layerd::daemon::setup {
 
 void add_change(Plan& plan, FileChange change) {
+  plan.uses.push_back(change.path);
   if (change.before != change.after) plan.changes.push_back(std::move(change));
 }
 

@@ -55,6 +55,7 @@ struct Input {
 
 struct Plan {
   std::vector<FileChange> changes;  // of the runtime's files, in the order to be written
+  std::vector<std::string> uses;    // files (real) that say what is wanted, changed now or that way already
   Copied copied;                    // what was configured there, for layerd's own configuration
   std::vector<std::string> hosts;   // registries that have an entry of their own afterwards
   std::vector<std::string> notes;   // to be said before anything happens
@@ -64,7 +65,7 @@ struct Plan {
   std::vector<std::string> secrets;  // texts that must not be shown
 };
 
-// Adds the change unless the file is that way already.
+// Adds the change unless the file is that way already; the plan goes by the file in either case.
 void add_change(Plan& plan, FileChange change);
 
 // "host:port" of an http(s) URL, as configs are keyed; empty for anything else.

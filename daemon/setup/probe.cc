@@ -39,7 +39,8 @@ struct Answer {
 // One request, one connection.
 class Asking {
  public:
-  Asking(const std::string& listen, std::chrono::seconds patience) : listen_(listen), patience_(patience) {}
+  Asking(const std::string& listen, std::chrono::seconds patience, std::function<bool()> is_interrupted)
+      : listen_(listen), patience_(patience), is_interrupted_(std::move(is_interrupted)) {}
 
   Result<Answer> get(const std::string& target, const std::string& accept) {
     auto connected = connect();
@@ -65,7 +66,7 @@ class Asking {
       return {Errc::config, listen_ + " is no address"};
     const std::unique_ptr<addrinfo, void (*)(addrinfo*)> guard(found, &::freeaddrinfo);
     socket_ = std::make_shared<File>(::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0), listen_);
-    const timeval wait{static_cast<time_t>(patience_.count()), 0};
+    const timeval wait{1, 0};  // a slice of the patience, so that an interruption is seen
     ::setsockopt(socket_->fd(), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
     ::setsockopt(socket_->fd(), SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
     if (::connect(socket_->fd(), found->ai_addr, found->ai_addrlen) != 0)
@@ -74,12 +75,16 @@ class Asking {
   }
 
   Result<std::size_t> more(char* buffer, std::size_t size) {
+    const auto end = std::chrono::steady_clock::now() + patience_;
     for (;;) {
+      if (is_interrupted_()) return {Errc::canceled, "the pull was interrupted"};
       const ssize_t n = ::recv(socket_->fd(), buffer, size, 0);
       if (n >= 0) return static_cast<std::size_t>(n);
       if (errno == EINTR) continue;
-      if (errno == EAGAIN || errno == EWOULDBLOCK)
+      if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        if (std::chrono::steady_clock::now() < end) continue;
         return {Errc::upstream_timeout, fmt::format("layerd sent nothing for {} s", patience_.count())};
+      }
       return errno_error("cannot read layerd's answer", errno, Errc::truncated);
     }
   }
@@ -116,6 +121,7 @@ class Asking {
 
   const std::string listen_;
   const std::chrono::seconds patience_;
+  const std::function<bool()> is_interrupted_;
   FilePtr socket_;
 };
 
@@ -143,8 +149,7 @@ std::string words_of(const Answer& answer) {
 
 class Probe {
  public:
-  Probe(const std::string& listen, registry::ImageName image, std::chrono::seconds patience)
-      : asking_(listen, patience), image_(std::move(image)) {}
+  Probe(Asking asking, registry::ImageName image) : asking_(std::move(asking)), image_(std::move(image)) {}
 
   Result<Pulled> run() {
     auto manifest = object("manifests", image_.reference(), registry::full_accept());
@@ -221,10 +226,10 @@ class Probe {
 }  // namespace
 
 Result<Pulled> pull_through(const std::string& listen, const std::string& image,
-                            std::chrono::seconds patience) {
+                            std::chrono::seconds patience, const std::function<bool()>& is_interrupted) {
   auto name = registry::parse_image_name(image);
   if (!name) return std::move(name).error();
-  return Probe(listen, std::move(*name), patience).run();
+  return Probe(Asking(listen, patience, is_interrupted), std::move(*name)).run();
 }
 
 }  // namespace layerd::daemon::setup

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <string>
 
 #include "runtime/result.h"
@@ -18,8 +19,11 @@ struct Pulled {
 // Manifest by tag, the one of this machine's platform, its configuration and its smallest layer, each
 // compared with its digest. listen: "127.0.0.1:5151". `patience` for each answer to come or go on.
 // Errors: upstream_unreachable: nobody listens there; upstream_status with layerd's own words;
-// upstream_protocol, digest_mismatch, upstream_timeout, truncated.
-Result<Pulled> pull_through(const std::string& listen, const std::string& image,
-                            std::chrono::seconds patience = std::chrono::seconds(60));
+// upstream_protocol, digest_mismatch, upstream_timeout, truncated; canceled: is_interrupted, which is asked
+// at least once a second.
+Result<Pulled> pull_through(
+    const std::string& listen, const std::string& image,
+    std::chrono::seconds patience = std::chrono::seconds(60),
+    const std::function<bool()>& is_interrupted = [] { return false; });
 
 }  // namespace layerd::daemon::setup

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <functional>
 #include <optional>
 
 #include "proxy/registry/text.h"
@@ -20,6 +21,29 @@ std::string last_words(const std::string& output) {
   return printable(line == std::string_view::npos ? text : text.substr(line + 1), 400);
 }
 
+// Nothing: it was interrupted, and killed. The child has a session of its own, so that what interrupts setup
+// does not reach it by itself.
+std::optional<Result<ChildEnd>> run_child(ChildCommand command, const std::function<bool()>& is_interrupted) {
+  UvLoop loop;
+  std::optional<Result<ChildEnd>> end;
+  {
+    UvChildren children(loop);
+    const Ticket running = children.run(std::move(command), [&](Result<ChildEnd> ended) {
+      end = std::move(ended);
+      loop.stop();
+    });
+    Ticket tick;
+    std::function<void()> look = [&] {
+      if (is_interrupted()) return loop.stop();
+      tick = loop.after(std::chrono::milliseconds(100), "setup interrupted", [&] { look(); });
+    };
+    look();
+    loop.run();
+  }
+  loop.close();
+  return end;
+}
+
 }  // namespace
 
 Result<std::string> RealPrograms::run(const std::vector<std::string>& arguments, std::chrono::seconds limit) {
@@ -30,17 +54,8 @@ Result<std::string> RealPrograms::run(const std::vector<std::string>& arguments,
   for (char** each = environ; *each; ++each) command.environment.emplace_back(*each);
   command.limit = limit;
   command.most_output = 8u << 20;
-  UvLoop loop;
-  std::optional<Result<ChildEnd>> end;
-  {
-    UvChildren children(loop);
-    const Ticket running = children.run(std::move(command), [&](Result<ChildEnd> ended) {
-      end = std::move(ended);
-      loop.stop();
-    });
-    loop.run();
-  }
-  loop.close();
+  auto end = run_child(std::move(command), is_interrupted_);
+  if (!end) return {Errc::canceled, arguments.front() + " was interrupted"};
   if (!*end) return std::move(*end).error();
   const ChildEnd& done = **end;
   const std::string& name = arguments.front();

@@ -172,7 +172,9 @@ class K3s final : public Runtime {
       if (hosts && hosts->is_generated && text.find("# layerd begin") == std::string::npos) return Text(text);
       return setup::without_layerd(path, text, url);
     }
-    if (!path.ends_with("registries.yaml")) return Text(text);
+    // Left behind, the flag would close every registry that registries.yaml names.
+    if (path.ends_with(kind_.config))
+      return Text(without_top_line(text, "disable-default-registry-endpoint: true"));
     auto without = without_item(path, text, "mirrors", "endpoint", url);
     return without ? Result<Text>(Text(std::move(*without))) : std::move(without).error();
   }
@@ -197,7 +199,7 @@ class Containers final : public Runtime {
     return first_there(files, {"/etc/containers/registries.conf", "/etc/containers", "/usr/bin/podman"});
   }
   Result<Plan> plan(FileSource& files, const Input& input) const override {
-    auto plan = plan_containers(files, input, "layerd setup " + name_);
+    auto plan = plan_containers(files, input);
     if (plan && name_ == "crio" && !plan->changes.empty())
       plan->todo.push_back("CRI-O reads registries.conf again without a restart: systemctl reload crio");
     return plan;
@@ -229,8 +231,9 @@ class Containers final : public Runtime {
                    : programs.run({"crictl", "pull", name->str()}, std::chrono::seconds(600));
     return looked ? Result<Ok>(Ok{}) : std::move(looked).error();
   }
-  Result<Text> without_layerd(const std::string&, const std::string&, const std::string&) const override {
-    return Text();
+  Result<Text> without_layerd(const std::string& path, const std::string& text,
+                              const std::string& url) const override {
+    return without_containers(path, text, url);
   }
 
  private:

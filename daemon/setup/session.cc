@@ -81,24 +81,31 @@ std::string Session::record_folder(const std::string& runtime) const {
   return files_.real(kRecords + runtime);
 }
 
+std::string Session::registries_path() const {
+  return options_.config_path.substr(0, options_.config_path.rfind('/') + 1) + "runtimes.yaml";
+}
+
 Result<Ok> Session::run() {
   if (!runtime_)
     return {Errc::config, fmt::format("\"{}\" is no runtime that setup knows", options_.runtime)};
   if (auto found = find_daemon(); !found) return found;
-  if (options_.undo) return undo();
+  if (auto read = read_records(); !read) return read;
+  if (options_.dry_run) say_what_was_broken_off();
   if (!options_.dry_run)
     if (auto recovered = recover(); !recovered) return recovered;
-  if (options_.dry_run) say_what_was_broken_off();
+  if (options_.undo) return undo();
   if (auto looked = look(); !looked) return looked;
   if (options_.verify) return verify();
   if (auto planned = plan_own(); !planned) return planned;
+  for (const auto* list : {&own_, &plan_.changes})
+    if (auto good = check_places(*list); !good) return good;
   say_notes();
-  if (plan_.changes.empty() && own_.empty()) {
-    say_(fmt::format("nothing to do: {} asks layerd already", runtime_->name()));
-    return Ok{};
-  }
-  say_diffs();
-  return options_.dry_run ? Result<Ok>(Ok{}) : set_up();
+  if (plan_.changes.empty() && own_.empty()) return nothing_to_do();
+  say_diffs({&own_, &plan_.changes}, "would write", "writes");
+  if (!options_.dry_run) return set_up();
+  for (const auto& todo : plan_.todo) say_("afterwards: " + todo);
+  say_("nothing was changed");
+  return Ok{};
 }
 
 Result<Ok> Session::find_daemon() {
@@ -131,25 +138,32 @@ Result<Ok> Session::choose_url(const Json& status) {
   return Ok{};
 }
 
-void Session::say_what_was_broken_off() const {
-  const auto record = load_record(record_folder(options_.runtime));
-  if (record && !record->run.empty())
-    say_(
-        fmt::format("note: an earlier setup was broken off in the middle; without --dry-run its {} files are "
-                    "put back first, "
-                    "and what is shown here is made of them as they are now",
-                    record->run.size()));
+// One setup at a time, since runtimes share files. An --undo where nothing was ever set up makes nothing.
+Result<Ok> Session::read_records() {
+  const std::string folder = files_.real(kRecords);
+  struct stat info {};
+  const bool is_idle = options_.dry_run || (options_.undo && ::stat(folder.c_str(), &info) != 0);
+  if (!is_idle)
+    if (auto taken = lock_.take(folder); !taken) return taken;
+  if (auto open = applier_.open(!is_idle); !open) return open;
+  for (const auto& name : runtime_names()) {
+    if (name == options_.runtime) continue;
+    auto record = load_record(record_folder(name));
+    if (!record) return std::move(record).error();
+    others_[name] = std::move(*record);
+  }
+  return Ok{};
 }
 
-// A run that was killed in the middle is put back before anything else.
-Result<Ok> Session::recover() {
-  if (auto open = applier_.open(); !open) return open;
-  if (!applier_.was_broken_off()) return Ok{};
-  say_("the last setup was broken off in the middle; what it wrote is put back first");
-  auto back = applier_.roll_back();
-  if (auto reloaded = runs_ ? daemon_.reload() : Result<Ok>(Ok{}); !reloaded)
-    say_("layerd: " + reloaded.error().message);
-  return back;
+Result<Ok> Session::check_places(const std::vector<FileChange>& changes) const {
+  for (const auto& change : changes)
+    if (auto good = check_place(change.path, files_.root(), change.for_daemon); !good) return good;
+  return Ok{};
+}
+
+Result<Ok> Session::go_on() const {
+  if (!options_.is_interrupted()) return Ok{};
+  return {Errc::canceled, "setup was interrupted"};
 }
 
 Result<Ok> Session::look() {
@@ -198,9 +212,9 @@ Copied Session::copied_of_others(std::vector<std::pair<std::string, Copied>>* al
       if (all) all->emplace_back(name, plan_.copied);
       continue;
     }
-    auto record = load_record(record_folder(name));
-    if (!record || record->copied.empty()) continue;
-    auto root = read_yaml(name, record->copied);
+    const auto record = others_.find(name);
+    if (record == others_.end() || record->second.copied.empty()) continue;
+    auto root = read_yaml(name, record->second.copied);
     if (!root) continue;
     Copied copied = read_copied(name, *root, ignored);
     merge_copied(others, copied, name, ignored);
@@ -209,15 +223,21 @@ Copied Session::copied_of_others(std::vector<std::pair<std::string, Copied>>* al
   return others;
 }
 
+// Who keeps the cache is who the daemon runs as. The cache of a node below --root is there, or here.
+std::optional<std::pair<uid_t, gid_t>> Session::daemon_owner() const {
+  struct stat info {};
+  for (const auto& path : {files_.real(options_.settings->cache_path), options_.settings->cache_path})
+    if (::stat(path.c_str(), &info) == 0) return std::pair<uid_t, gid_t>(info.st_uid, info.st_gid);
+  return std::nullopt;
+}
+
 Result<Ok> Session::plan_own() {
   OwnFiles own;
   own.config = options_.config_path;
-  own.registries = own.config.substr(0, own.config.rfind('/') + 1) + "runtimes.yaml";
+  own.registries = registries_path();
   own.url = input_.url;
   own.runtimes_own = plan_.registries_file;
-  struct stat info {};
-  if (::stat(options_.settings->cache_path.c_str(), &info) == 0)
-    own.daemon_owner = std::pair<uid_t, gid_t>(info.st_uid, info.st_gid);
+  own.daemon_owner = daemon_owner();
   auto config = read_if_there(own.config), registries = read_if_there(own.registries);
   if (!config) return std::move(config).error();
   if (!registries) return std::move(registries).error();
@@ -249,34 +269,39 @@ void Session::say_notes() const {
     if (said.insert(note).second) say_("note: " + masked(note, plan_.secrets));
 }
 
-void Session::say_diffs() const {
-  for (const auto* list : {&own_, &plan_.changes})
+void Session::say_diffs(const std::vector<const std::vector<FileChange>*>& lists, const char* would,
+                        const char* does) const {
+  for (const auto* list : lists)
     for (const auto& change : *list) {
-      say_(fmt::format("{} {}: {}", options_.dry_run ? "would write" : "writes", change.path, change.what));
+      say_(fmt::format("{} {}: {}", options_.dry_run ? would : does, change.path, change.what));
       if (options_.dry_run) say_(unified_diff(change, plan_.secrets));
     }
-  if (!options_.dry_run) return;
-  for (const auto& todo : plan_.todo) say_("afterwards: " + todo);
-  say_("nothing was changed");
 }
 
-Result<Ok> Session::back(Error why) {
-  auto restored = applier_.roll_back();
-  if (!own_.empty())
-    if (auto reloaded = daemon_.reload(); !reloaded) say_("layerd: " + reloaded.error().message);
-  why.message += restored ? "; every file is as it was before"
-                          : "; AND NOT ALL COULD BE PUT BACK: " + restored.error().message;
-  return why;
+// What another runtime's setup wrote counts for this one as well: noted, so that the undo of the other
+// leaves it.
+Result<Ok> Session::nothing_to_do() {
+  say_(fmt::format("nothing to do: {} asks layerd already", runtime_->name()));
+  const Record& known = applier_.record();
+  const bool others =
+      std::any_of(others_.begin(), others_.end(), [](const auto& other) { return !other.second.empty(); });
+  const std::string copied = copied_text(plan_.copied, "");
+  if (options_.dry_run || (known.empty() && !others)) return Ok{};
+  if (known.copied == copied && known.uses == plan_.uses) return Ok{};
+  return applier_.commit(copied, plan_.uses);
 }
 
 Result<Ok> Session::set_up() {
   std::vector<FileChange> all = own_;
   all.insert(all.end(), plan_.changes.begin(), plan_.changes.end());
+  if (auto willing = go_on(); !willing) return willing;
   if (auto begun = applier_.begin(all); !begun) return begun;
   if (auto written = write_own(); !written) return back(std::move(written).error());
   if (auto probed = probe(); !probed) return back(std::move(probed).error());
   if (auto pointed = point(); !pointed) return back(std::move(pointed).error());
-  if (auto done = applier_.commit(copied_text(plan_.copied, "")); !done) return back(std::move(done).error());
+  if (auto willing = go_on(); !willing) return back(std::move(willing).error());
+  if (auto done = applier_.commit(copied_text(plan_.copied, ""), plan_.uses); !done)
+    return back(std::move(done).error());
   for (const auto& todo : plan_.todo) say_("to do: " + todo);
   say_(fmt::format("{} asks layerd at {}{}; copies of the old files: {}", runtime_->name(), input_.url,
                    plan_.todo.empty() ? "" : ", once that is done", record_folder(options_.runtime)));

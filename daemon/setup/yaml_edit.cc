@@ -303,4 +303,13 @@ Result<std::string> with_top_key(const std::string& file, const std::string& tex
   return out;
 }
 
+std::string without_top_line(const std::string& text, const std::string& line) {
+  for (auto at = text.find(line); at != std::string::npos; at = text.find(line, at + 1)) {
+    const std::size_t end = at + line.size();
+    const bool is_line = (at == 0 || text[at - 1] == '\n') && (end == text.size() || text[end] == '\n');
+    if (is_line) return text.substr(0, at) + text.substr(std::min(text.size(), end + 1));
+  }
+  return text;
+}
+
 }  // namespace layerd::daemon::setup

@@ -31,4 +31,7 @@ Result<std::string> without_item(const std::string& file, const std::string& tex
 Result<std::string> with_top_key(const std::string& file, const std::string& text, const std::string& key,
                                  const std::string& value);
 
+// Without the first line that is exactly this.
+std::string without_top_line(const std::string& text, const std::string& line);
+
 }  // namespace layerd::daemon::setup

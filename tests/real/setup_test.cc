@@ -1,5 +1,9 @@
 // `layerd setup` with a real containerd, skopeo, registry and daemon: points them at layerd, shows that
 // requests arrive, and gives every file back.
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <map>
 #include <thread>
 
@@ -17,6 +21,39 @@ std::map<std::string, std::string> files_below(const std::string& folder) {
     files[entry.path()] = entry.is_directory() ? "(folder)" : read_text(entry.path());
   return files;
 }
+
+// layerd's own configuration in `folder`, and what setup may have left beside it.
+std::map<std::string, std::string> config_of(const std::string& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename();
+    if (name == "config.yaml" || name == "runtimes.yaml" || name.starts_with("from-") ||
+        name.starts_with("."))
+      files[name] = entry.is_directory() ? "(folder)" : read_text(entry.path());
+  }
+  return files;
+}
+
+// A registry that takes connections and never answers.
+class SilentRegistry {
+ public:
+  SilentRegistry() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    address_.sin_family = AF_INET;
+    address_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address_;
+    REQUIRE(::bind(fd_, reinterpret_cast<sockaddr*>(&address_), size) == 0);
+    REQUIRE(::listen(fd_, 64) == 0);
+    REQUIRE(::getsockname(fd_, reinterpret_cast<sockaddr*>(&address_), &size) == 0);
+  }
+  ~SilentRegistry() { ::close(fd_); }
+  SilentRegistry(const SilentRegistry&) = delete;
+  SilentRegistry& operator=(const SilentRegistry&) = delete;
+  std::string url() const { return fmt::format("http://127.0.0.1:{}", ntohs(address_.sin_port)); }
+
+ private:
+  sockaddr_in address_{};
+  int fd_;
+};
 
 // Runs `layerd setup …` on the node in `root` with the daemon's own configuration.
 Finished set_up(const Layerd& layerd, std::vector<std::string> arguments, const std::string& root) {
@@ -171,11 +208,13 @@ TEST_CASE("setup killed with -9 while it writes is put right by the next one", "
                                               root,
                                               "--image",
                                               "registry.test/team/app:1"};
+  const auto config = config_of(dir / "layerd");
+  const std::string records = root + "/var/lib/layerd-setup", record = records + "/containerd/record.json";
   // The record is there, but the run is not done: that is the moment.
-  for (const int delay_ms : {0, 3, 10}) {
+  for (const int delay_ms : {0, 1, 3, 6, 10, 20}) {
+    INFO("killed " << delay_ms << " ms after its record was there");
     Process setup({arguments, {}, dir / "killed.log"});
-    const std::string record = root + "/var/lib/layerd-setup/containerd/record.json";
-    for (int tries = 0; tries < 2000 && setup.running() && !fs::exists(record); ++tries)
+    for (int tries = 0; tries < 20000 && setup.running() && !fs::exists(record); ++tries)
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     std::this_thread::sleep_for(std::chrono::milliseconds(delay_ms));
     setup.stop(SIGKILL);
@@ -186,5 +225,35 @@ TEST_CASE("setup killed with -9 while it writes is put right by the next one", "
     INFO(again.output);
     CHECK(again.status == 0);
     CHECK(files_below(root + "/etc") == before);
+    CHECK(config_of(dir / "layerd") == config);
+    for (const auto& [path, text] : files_below(records))
+      CHECK((text == "(folder)" || path == records + "/lock"));
   }
+}
+
+TEST_CASE("setup interrupted while it probes puts everything back", "[real][setup]") {
+  TempDir dir;
+  const std::string root = dir / "node";
+  const SilentRegistry registry;
+  fs::create_directories(dir / "layerd");
+  Layerd layerd(dir / "layerd", mirror_of(registry.url()));
+  write_text(root + "/etc/containerd/config.toml", "version = 2\n");
+  write_text(root + "/etc/containerd/certs.d/docker.io/hosts.toml", "[host.\"https://m.corp\"]\n");
+  const auto before = files_below(root + "/etc");
+  const auto config = config_of(dir / "layerd");
+  Process setup({{LAYERD_BINARY_DIR "/layerd", "--config", layerd.config_file(), "setup", "containerd",
+                  "--root", root, "--image", "registry.test/team/app:1"},
+                 {},
+                 dir / "interrupted.log"});
+  // It writes layerd's configuration, says so to the daemon, and waits for the registry.
+  for (int tries = 0; tries < 20000 && setup.running() && !fs::exists(dir / "layerd/runtimes.yaml"); ++tries)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  setup.send(SIGINT);
+  const auto status = setup.wait(std::chrono::seconds(20));
+  INFO(setup.output());
+  CHECK(status == 1);
+  CHECK(setup.output().find("setup was interrupted; every file is as it was before") != std::string::npos);
+  CHECK(files_below(root + "/etc") == before);
+  CHECK(config_of(dir / "layerd") == config);
 }

@@ -5,6 +5,7 @@
 #include <fmt/core.h>
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -95,6 +96,17 @@ struct Node : setup::DaemonLink, setup::Programs {
     return files;
   }
 
+  // What setup keeps for itself, but for the lock: the names of files.
+  std::set<std::string> records() const {
+    std::set<std::string> names;
+    const std::string folder = path("/var/lib/layerd-setup");
+    if (!std::filesystem::exists(folder)) return names;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
+      if (entry.is_regular_file() && entry.path().filename() != "lock")
+        names.insert(entry.path().string().substr(folder.size() + 1));
+    return names;
+  }
+
   // DaemonLink
   Result<Json> status() override {
     if (down) return {Errc::not_found, "no layerd listens on the socket"};
@@ -128,6 +140,7 @@ struct Node : setup::DaemonLink, setup::Programs {
   }
 
   void arrive() {
+    during_pull();
     if (!arrives) return;
     for (const char* host : {"docker.io", "ghcr.io", "registry.test"}) asked[host] = asked.value(host, 0) + 1;
   }
@@ -146,6 +159,7 @@ struct Node : setup::DaemonLink, setup::Programs {
   Result<Ok> session(setup::SessionOptions made) {
     const auto pull = [this](const std::string&, const std::string& image) -> Result<setup::Pulled> {
       probes.push_back(image);
+      during_probe();
       if (!comes_through) return {Errc::upstream_status, image + ": layerd answers 502: no route"};
       return setup::Pulled{image, 1000, "upstream"};
     };
@@ -160,9 +174,28 @@ struct Node : setup::DaemonLink, setup::Programs {
   std::string cri_images;
   bool down = false, arrives = true, comes_through = true;
   int reloads = 0, refuse_reload = -1;
+  std::function<void()> during_probe = [] {}, during_pull = [] {};  // somebody else at work on the node
   Json asked = Json::object();
   std::vector<std::string> ran, probes;
   std::string said;
+};
+
+inline std::string message_of(const Result<Ok>& result) { return result ? "" : result.error().message; }
+
+// The first file of ContainerdNode.
+inline const std::string kHub = "/etc/containerd/certs.d/docker.io/hosts.toml";
+
+// A containerd with a mirror of its own, so that something is copied and something extended.
+struct ContainerdNode : Node {
+  ContainerdNode() {
+    write("/etc/containerd/config.toml",
+          "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = "
+          "\"/etc/containerd/certs.d\"\n");
+    write(kHub,
+          "# ours\n[host.\"https://harbor.corp\"]\n  [host.\"https://harbor.corp\".header]\n    "
+          "Authorization = \"Basic "
+          "dTpzM2NyZXQtd29yZA==\"\n");
+  }
 };
 
 }  // namespace layerd::test

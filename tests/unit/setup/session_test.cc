@@ -1,39 +1,11 @@
-// One run of setup on a node in a folder: the order of things, the way back, kill -9 at every step.
+// One run of setup on a node in a folder: the order of things, what is said, --undo, --verify.
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <csignal>
-
-#include "daemon/setup/own_config.h"
 #include "tests/unit/setup/node.h"
 
 using namespace layerd::test;
 using namespace layerd::daemon::setup;
 using layerd::Errc;
-
-namespace {
-
-const std::string kHub = "/etc/containerd/certs.d/docker.io/hosts.toml";
-
-// A containerd with a mirror of its own, so that something is copied and something extended.
-struct ContainerdNode : Node {
-  ContainerdNode() {
-    write("/etc/containerd/config.toml",
-          "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = "
-          "\"/etc/containerd/certs.d\"\n");
-    write(kHub,
-          "# ours\n[host.\"https://harbor.corp\"]\n  [host.\"https://harbor.corp\".header]\n    "
-          "Authorization = \"Basic "
-          "dTpzM2NyZXQtd29yZA==\"\n");
-  }
-};
-
-std::string message_of(const layerd::Result<layerd::Ok>& result) {
-  return result ? "" : result.error().message;
-}
-
-}  // namespace
 
 TEST_CASE("setup copies, reloads, probes, points and checks, in this order; a second run has nothing to do") {
   ContainerdNode node;
@@ -211,73 +183,6 @@ TEST_CASE("where there is crictl the test pull goes its way, by digest") {
   CHECK(node.ran.back().find("pull docker.io/library/busybox@sha256:00 ") != std::string::npos);
   CHECK(node.ran.back().starts_with("crictl --runtime-endpoint unix://" +
                                     node.path("/run/containerd/containerd.sock")));
-}
-
-TEST_CASE("certificates that layerd's user cannot read are copied for it, with its owner alone") {
-  Copied copied;
-  copied.configs["reg.corp:5000"].ca_file = "/etc/ssl/public.crt";
-  copied.configs["reg.corp:5000"].cert_file = "/root/me.crt";
-  copied.configs["reg.corp:5000"].key_file = "/root/me.key";
-  copied.configs["gone.corp"].ca_file = "/etc/ssl/gone.crt";
-  std::vector<FileChange> changes;
-  std::vector<std::string> notes;
-  adopt_files(
-      copied, "/etc/layerd/from-k3s", [](const std::string& path) { return path.starts_with("/etc"); },
-      [](const std::string& path) {
-        const bool there = path.starts_with("/root/") || path == "/etc/ssl/public.crt";
-        return there ? std::optional<std::string>("PEM of " + path) : std::nullopt;
-      },
-      std::pair<uid_t, gid_t>(77, 78), changes, notes);
-  const auto& host = copied.configs["reg.corp:5000"];
-  CHECK(host.ca_file == "/etc/ssl/public.crt");
-  CHECK(host.cert_file == "/etc/layerd/from-k3s/reg.corp_5000-me.crt");
-  CHECK(host.key_file == "/etc/layerd/from-k3s/reg.corp_5000-me.key");
-  REQUIRE(changes.size() == 2);
-  CHECK(*changes[1].after == "PEM of /root/me.key");
-  CHECK(changes[1].mode == 0600);
-  CHECK(changes[1].owner->first == 77);
-  CHECK(copied.configs["gone.corp"].ca_file.empty());
-  CHECK(notes.back().find("gone.crt, which cannot be read") == std::string::npos);
-  CHECK(notes.front().find("gone.corp names /etc/ssl/gone.crt, which cannot be read") == 0);
-}
-
-// rules: setup-puts-back-what-was-broken-off
-TEST_CASE("killed at any moment, the next setup puts things back and does its work") {
-  ContainerdNode node;
-  const auto before = node.everything();
-  REQUIRE(node.session(node.options("containerd")));
-  const auto done = node.everything();
-  auto undo = node.options("containerd");
-  undo.undo = true;
-  REQUIRE(node.session(undo));
-  REQUIRE(node.everything() == before);
-  bool killed = true;
-  int steps = 0;
-  for (; killed && steps < 200; ++steps) {
-    const pid_t child = ::fork();
-    if (child == 0) {
-      auto options = node.options("containerd");
-      options.at_step = [left = steps]() mutable {
-        if (left-- == 0) ::kill(::getpid(), SIGKILL);
-      };
-      const bool good = node.session(std::move(options)).ok();
-      ::_exit(good ? 0 : 1);
-    }
-    int status = 0;
-    REQUIRE(::waitpid(child, &status, 0) == child);
-    killed = WIFSIGNALED(status);
-    if (!killed) REQUIRE(WEXITSTATUS(status) == 0);
-    INFO("killed at step " << steps);
-    // Half of the times by going back, half by going on.
-    if (steps % 2 == 0) {
-      REQUIRE(message_of(node.session(node.options("containerd"))) == "");
-      REQUIRE(node.everything() == done);
-    }
-    REQUIRE(message_of(node.session(undo)) == "");
-    REQUIRE(node.everything() == before);
-  }
-  CHECK(steps > 10);
-  CHECK_FALSE(killed);
 }
 
 TEST_CASE("two runtimes share the file of copies; the undo of one leaves what the other brought") {

@@ -86,7 +86,7 @@ TEST_CASE("podman and CRI-O: the registry stands in the path of the mirror, what
   Input input;
   input.image_hosts = {"ghcr.io"};
   input.closed_hosts = {"hub.local"};
-  const Plan plan = good(plan_containers(files, input, "layerd setup podman"));
+  const Plan plan = good(plan_containers(files, input));
   const std::string path = "/etc/containers/registries.conf.d/zz-layerd.conf";
   const auto root = good(parse_toml(path, after(plan, path)));
   std::map<std::string, const TomlValue*> tables;
@@ -105,8 +105,7 @@ TEST_CASE("podman and CRI-O: the registry stands in the path of the mirror, what
   CHECK(all_notes(plan).find("harbor.corp:30002 has a port") != std::string::npos);
   CHECK(all_notes(plan).find("challenge_ping") != std::string::npos);
   files.take(plan);
-  CHECK(good(plan_containers(files, input, "layerd setup podman")).changes.empty());
-  CHECK(good(plan_containers(files, input, "layerd setup crio")).changes.empty());
+  CHECK(good(plan_containers(files, input)).changes.empty());
 }
 
 TEST_CASE("podman: logins of auth.json are copied, parts of registries and helpers are told") {
@@ -114,7 +113,7 @@ TEST_CASE("podman: logins of auth.json are copied, parts of registries and helpe
                          "{\"auths\": {\"ghcr.io\": {\"auth\": \"dTpw\"}, \"quay.io/org\": {\"auth\": "
                          "\"dTpw\"}}, \"credHelpers\": {\"x.y\": \"z\"}}"},
                         {"/etc/containers/certs.d/reg.corp/ca.crt", "PEM"}});
-  const Plan plan = good(plan_containers(files, {}, "layerd setup podman"));
+  const Plan plan = good(plan_containers(files, {}));
   CHECK(plan.copied.configs.at("ghcr.io").username == "u");
   CHECK_FALSE(plan.copied.configs.contains("quay.io"));
   CHECK(plan.copied.configs.at("reg.corp").ca_file == "/etc/containers/certs.d/reg.corp/ca.crt");
