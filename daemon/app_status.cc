@@ -98,7 +98,7 @@ Json App::status() const {
        {{"file", config_state_.file}, {"source", config_state_.source}, {"errors", config_state_.errors}}},
       {"cache", cache_json(stats, settings_->cache_path)},
       {"traffic", traffic_json(mirror_->tally(), metrics_.total("layerd_upstream_bytes_total"))},
-      {"asked", mirror_->asked_registries()},
+      {"asked", mirror_->asked_registries().counts()},
       {"downloads", downloads_json(*downloads_)},
       {"upstreams", upstreams_json(*fetcher_, loop_.now())},
       {"outstanding", loop_.ledger().size()},
