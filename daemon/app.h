@@ -62,7 +62,8 @@ class App {
   // takes effect at the next start only. Does nothing once drain() was called.
   std::vector<std::string> apply(SettingsPtr settings, ConfigState state);
   // What POST /v1/reload of the admin socket does. Set once.
-  void set_reload(Callback<Json()> reload) { admin_->set_reload(std::move(reload)); }
+  void set_reload(AdminApi::Reload reload) { admin_->set_reload(std::move(reload)); }
+  Workers& workers() { return *workers_; }
   // A file that was refused: the running configuration stays.
   void refuse(std::vector<std::string> errors);
   const ConfigState& config_state() const { return config_state_; }
