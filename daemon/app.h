@@ -11,6 +11,7 @@
 #include "daemon/admin_api.h"
 #include "daemon/admin_service.h"
 #include "daemon/config.h"
+#include "daemon/credential_files.h"
 #include "daemon/settings.h"
 #include "proxy/check_parts.h"
 #include "proxy/download_table.h"
@@ -93,6 +94,7 @@ class App {
   proxy::SitePages pages();
   proxy::StatusFigures figures() const;
   std::string trouble() const;
+  std::vector<std::string> file_troubles() const;
   void register_gauges();
   Counter& config_loads(const char* result);
 
@@ -115,6 +117,7 @@ class App {
   std::unique_ptr<http::PooledClient> client_;
   std::unique_ptr<UvChildren> children_;
   std::unique_ptr<upstream::RegistryFetcher> fetcher_;
+  std::unique_ptr<CredentialFiles> credential_files_;  // null for `layerd check` without a daemon
   std::optional<proxy::CheckParts> check_parts_;
   std::vector<std::weak_ptr<int>> checks_;  // that run; some have ended
   std::unique_ptr<proxy::LearningFetcher> learning_;
