@@ -127,7 +127,10 @@ AdminReply AdminApi::waits() {
 }
 
 Ticket AdminApi::change(const AdminRequest& request, Callback<void(AdminReply)> done) {
-  if (request.path == "/v1/reload" && reload_) return reply_later({200, reload_()}, std::move(done));
+  if (request.path == "/v1/reload" && reload_)
+    return reload_([done = std::move(done)](Result<Json> said) mutable {
+      done(said ? AdminReply{200, std::move(*said)} : reply_of(said.error()));
+    });
   if (request.path == "/v1/cache/gc")
     return store_.gc([done = std::move(done)](Result<ByteCount> freed) mutable {
       done(freed ? AdminReply{200, Json{{"freed_bytes", *freed}}} : reply_of(freed.error()));

@@ -47,7 +47,8 @@ class AdminApi {
   // What GET /v1/status answers; without it (no daemon) that request is 404. Set once.
   void set_status(Callback<Json()> status) { status_ = std::move(status); }
   // What POST /v1/reload does and answers; without it that request is 404. Set once.
-  void set_reload(Callback<Json()> reload) { reload_ = std::move(reload); }
+  using Reload = Callback<Ticket(Done<Json> done)>;
+  void set_reload(Reload reload) { reload_ = std::move(reload); }
 
  private:
   AdminReply read(const AdminRequest& request);
@@ -61,7 +62,8 @@ class AdminApi {
   Loop& loop_;
   cache::BlobStore& store_;
   cache::Catalog& catalog_;
-  Callback<Json()> status_, reload_;
+  Callback<Json()> status_;
+  Reload reload_;
   Check check_;
 };
 

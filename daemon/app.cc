@@ -74,6 +74,8 @@ Result<std::unique_ptr<App>> App::start(UvLoop& loop, SettingsPtr settings, Conf
   app->build_upstream();
   app->build_mirror();
   app->build_check();
+  app->credential_files_ = std::make_unique<CredentialFiles>(loop, *app->fetcher_);
+  app->credential_files_->watch(app->settings_->credentials.docker_configs);
   app->register_gauges();
   if (auto listening = app->listen(std::move(sockets)); !listening) return std::move(listening).error();
   return app;
@@ -94,6 +96,7 @@ App::~App() {
   mirror_.reset();
   downloads_.reset();
   learning_.reset();
+  credential_files_.reset();
   fetcher_.reset();
   children_.reset();
   client_.reset();
@@ -304,6 +307,7 @@ std::vector<std::string> App::apply(SettingsPtr settings, ConfigState state) {
   fetcher_->set_settings(fetcher_settings());
   fetcher_->give_another_chance();
   fetcher_->set_credentials(credential_rules());
+  credential_files_->watch(settings_->credentials.docker_configs);
   fetcher_->set_download_limit(settings_->download_limit);
   client_->set_connections_per_host(settings_->connections_per_registry);
   client_->set_proxies(proxy_rules(*settings_));

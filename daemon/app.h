@@ -11,6 +11,7 @@
 #include "daemon/admin_api.h"
 #include "daemon/admin_service.h"
 #include "daemon/config.h"
+#include "daemon/credential_files.h"
 #include "daemon/settings.h"
 #include "proxy/check_parts.h"
 #include "proxy/download_table.h"
@@ -62,7 +63,8 @@ class App {
   // takes effect at the next start only. Does nothing once drain() was called.
   std::vector<std::string> apply(SettingsPtr settings, ConfigState state);
   // What POST /v1/reload of the admin socket does. Set once.
-  void set_reload(Callback<Json()> reload) { admin_->set_reload(std::move(reload)); }
+  void set_reload(AdminApi::Reload reload) { admin_->set_reload(std::move(reload)); }
+  Workers& workers() { return *workers_; }
   // A file that was refused: the running configuration stays.
   void refuse(std::vector<std::string> errors);
   const ConfigState& config_state() const { return config_state_; }
@@ -92,6 +94,7 @@ class App {
   proxy::SitePages pages();
   proxy::StatusFigures figures() const;
   std::string trouble() const;
+  std::vector<std::string> file_troubles() const;
   void register_gauges();
   Counter& config_loads(const char* result);
 
@@ -114,6 +117,7 @@ class App {
   std::unique_ptr<http::PooledClient> client_;
   std::unique_ptr<UvChildren> children_;
   std::unique_ptr<upstream::RegistryFetcher> fetcher_;
+  std::unique_ptr<CredentialFiles> credential_files_;  // null for `layerd check` without a daemon
   std::optional<proxy::CheckParts> check_parts_;
   std::vector<std::weak_ptr<int>> checks_;  // that run; some have ended
   std::unique_ptr<proxy::LearningFetcher> learning_;

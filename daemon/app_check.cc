@@ -62,7 +62,7 @@ Json App::check_json(const proxy::CheckReport& report) const {
   json["daemon"] = mirror_ != nullptr;
   if (!mirror_) return json;
   json["uptime_seconds"] = std::chrono::duration_cast<std::chrono::seconds>(loop_.now() - started_).count();
-  const auto since = mirror_->asked_lately().since(report.asked_registry);
+  const auto since = mirror_->asked_registries().since(report.asked_registry);
   json["asked_seconds"] =
       since ? Json(std::chrono::duration_cast<std::chrono::seconds>(*since).count()) : Json();
   return json;

@@ -96,9 +96,10 @@ Json App::status() const {
       {"listen", std::move(listen)},
       {"config",
        {{"file", config_state_.file}, {"source", config_state_.source}, {"errors", config_state_.errors}}},
+      {"files", file_troubles()},
       {"cache", cache_json(stats, settings_->cache_path)},
       {"traffic", traffic_json(mirror_->tally(), metrics_.total("layerd_upstream_bytes_total"))},
-      {"asked", mirror_->asked_registries()},
+      {"asked", mirror_->asked_registries().counts()},
       {"downloads", downloads_json(*downloads_)},
       {"upstreams", upstreams_json(*fetcher_, loop_.now())},
       {"outstanding", loop_.ledger().size()},
@@ -115,7 +116,16 @@ std::string App::trouble() const {
   if (!config_state_.errors.empty())
     return "the changed configuration is refused; the former one is in force";
   if (store_->stats().read_only) return "the disk refuses writes; new blobs are passed through unkept";
+  if (const auto files = file_troubles(); !files.empty())
+    return "a file of credentials or certificates cannot be used; `layerd status` says which";
   return cgroups_->trouble();
+}
+
+// Read where they are used, so that they are no part of the configuration's own errors.
+std::vector<std::string> App::file_troubles() const {
+  auto sentences = fetcher_->file_troubles();
+  for (auto& sentence : tls_->troubles()) sentences.push_back(std::move(sentence));
+  return sentences;
 }
 
 proxy::StatusFigures App::figures() const {
@@ -151,6 +161,10 @@ void App::register_gauges() {
   metrics_.gauge_from("layerd_config_refused",
                       "1 while the configuration file is refused and another one is in force.",
                       [this] { return config_state_.errors.empty() ? 0.0 : 1.0; });
+  metrics_.gauge_from(
+      "layerd_unusable_files",
+      "Files of credentials and certificates that cannot be used, as `layerd status` lists them.",
+      [this] { return static_cast<double>(file_troubles().size()); });
   metrics_.gauge_from("layerd_uptime_seconds", "Seconds since the start.",
                       [this] { return seconds_of(loop_.now() - started_); });
 }

@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "daemon/config_aliases.h"
+#include "daemon/config_contradictions.h"
 #include "daemon/config_dns.h"
 #include "daemon/config_proxy.h"
 #include "daemon/config_registries.h"
@@ -16,12 +17,24 @@ namespace layerd::daemon {
 
 namespace {
 
-bool holds_secret(const registry::RulesInput& rules) {
-  return std::any_of(rules.configs.begin(), rules.configs.end(), [](const auto& entry) {
-    const auto& settings = *entry.second;
-    return (!settings.credentials.password.empty() && settings.password_file.empty()) ||
-           !settings.credentials.identity_token.empty() || !settings.credentials.registry_token.empty();
-  });
+// How many entries of `configs` have their secret in the file itself.
+std::size_t secrets_in(const registry::RulesInput& rules) {
+  return static_cast<std::size_t>(
+      std::count_if(rules.configs.begin(), rules.configs.end(), [](const auto& entry) {
+        const auto& settings = *entry.second;
+        return (!settings.credentials.password.empty() && settings.password_file.empty()) ||
+               !settings.credentials.identity_token.empty() || !settings.credentials.registry_token.empty();
+      }));
+}
+
+// Does the configuration file itself hold secrets? Before the registries file and the environment are read.
+bool holds_secret(const Settings& settings) {
+  const auto in_url = [](const std::optional<net::Proxy>& proxy) {
+    return proxy && !proxy->password.empty();
+  };
+  return secrets_in(settings.rules) > 0 || in_url(settings.proxy.http) || in_url(settings.proxy.https) ||
+         std::any_of(settings.credentials.helpers.begin(), settings.credentials.helpers.end(),
+                     [](const auto& helper) { return !helper.environment.empty(); });
 }
 
 // `configs` counts before the older `auths`, wherever they stand in the file.
@@ -67,15 +80,16 @@ void read_second_file(const std::string& path, const YamlNode& at, const ReadTex
   loaded.files.push_back(path);
   const YamlNode root = with_auths_last(parse_yaml(path, *text, loaded.errors));
   ConfigReader reader(path, options.check_files, loaded.warnings, loaded.errors);
+  const auto secrets_before = secrets_in(settings.rules);
   read_registries(root, settings, reader);
+  if (secrets_in(settings.rules) > secrets_before) loaded.secret_files.push_back(path);
   warn_of_mirrors_behind_aliases(root, settings.rules, reader);
+  warn_of_contradictions(root, settings.rules, reader);
 }
 
-void warn_of_open_file(const std::string& path, const registry::RulesInput& rules,
-                       std::vector<Problem>& warnings) {
+void warn_of_open_file(const std::string& path, std::vector<Problem>& warnings) {
   struct stat info {};
-  if (!holds_secret(rules) || ::stat(path.c_str(), &info) != 0 || (info.st_mode & (S_IROTH | S_IWOTH)) == 0)
-    return;
+  if (::stat(path.c_str(), &info) != 0 || (info.st_mode & (S_IROTH | S_IWOTH)) == 0) return;
   warnings.push_back(
       {path, 0, 0,
        "every user can read this file and it may hold a password; take that away with chmod o= " + path});
@@ -93,7 +107,10 @@ LoadedConfig parse_config(std::string path, std::string text, const ReadText& re
   ConfigReader reader(path, options.check_files, loaded.warnings, loaded.errors);
   read_map(root, settings_keys(), settings, reader, UnknownKey::is_error, "", later_key_message);
   warn_of_mirrors_behind_aliases(root, settings.rules, reader);
+  warn_of_contradictions(root, settings.rules, reader);
   warn_of_proxy(root, settings.proxy, reader);
+  if (!path.empty() && holds_secret(settings)) loaded.secret_files.push_back(path);
+  if (!settings.proxy.password_file.empty()) loaded.stamps.push_back(settings.proxy.password_stamp);
   add_dns_names(settings.dns, settings.rules);
   if (!settings.registries_file.empty())
     read_second_file(settings.registries_file, *root.find("registries_file"), read, options, settings,
@@ -121,7 +138,7 @@ LoadedConfig load_config(const std::string& path, LoadOptions options) {
   LoadedConfig loaded;
   if (text) {
     loaded = parse_config(path, std::move(*text), read, options);
-    if (loaded.ok()) warn_of_open_file(path, loaded.settings->rules, loaded.warnings);
+    for (const auto& file : loaded.secret_files) warn_of_open_file(file, loaded.warnings);
   } else if (!options.must_exist && text.error().sys_errno == ENOENT) {
     loaded = parse_config("", "", read, options);
     loaded.files.push_back(path);
@@ -129,7 +146,7 @@ LoadedConfig load_config(const std::string& path, LoadOptions options) {
     loaded.sources.config_path = path;
     loaded.errors.push_back({path, 0, 0, text.error().message});
   }
-  loaded.stamps = std::move(stamps);
+  loaded.stamps.insert(loaded.stamps.end(), stamps.begin(), stamps.end());
   return loaded;
 }
 

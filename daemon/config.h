@@ -42,9 +42,10 @@ struct LoadedConfig {
   std::vector<Problem> errors;    // all of them, not only the first
   ConfigSources sources;
   std::vector<std::string> files;  // every file that went into it
-  // The configuration file and registries_file, as far as they were looked for, each as it was before it
-  // was read: who finds another stamp loads again. Also when there are errors.
+  // The configuration file, registries_file and proxy.password_file, as far as they were looked for, each as
+  // it was before it was read: who finds another stamp loads again. Also when there are errors.
   std::vector<net::FileStamp> stamps;
+  std::vector<std::string> secret_files;  // of the first two, those that hold secrets themselves
   bool ok() const { return errors.empty(); }
 };
 

@@ -59,6 +59,7 @@ void read_no_proxy(const YamlNode& node, std::string_view key, ProxySettings& ou
 
 void read_proxy_password(const YamlNode& node, std::string_view key, ProxySettings& out,
                          ConfigReader& reader) {
+  out.password_stamp = net::FileStamp::of(node.scalar);
   auto secret = reader.secret_of(node, key);
   out.password_file = node.scalar;
   out.password = secret.value_or("");

@@ -7,6 +7,10 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "daemon/app.h"
 #include "daemon/config.h"
@@ -78,6 +82,20 @@ void harden_process() {
   }
 }
 
+// What a worker brings of a reload.
+struct Reloaded {
+  LoadedConfig config;
+  std::optional<Error> not_saved;  // why it is not kept as the last good one
+};
+
+Reloaded load_again(const std::string& config_path, bool path_given, const std::string& cache_path) {
+  Reloaded reloaded{load_config(config_path, {.must_exist = path_given, .check_files = true}), {}};
+  if (!reloaded.config.ok()) return reloaded;
+  if (auto saved = save_last_good_everywhere(cache_path, reloaded.config.sources); !saved)
+    reloaded.not_saved = std::move(saved).error();
+  return reloaded;
+}
+
 // The running daemon: signals, watchdog, reload.
 class Daemon {
  public:
@@ -92,9 +110,11 @@ class Daemon {
         interrupt_(loop, SIGINT, [this] { stop(); }),
         hang_up_(loop, SIGHUP, [this] { reload(); }),
         files_(loop, [this] { reload(); }) {
-    app_.set_reload([this] {
+    app_.set_reload([this](Done<Json> done) {
+      auto waiter = std::make_shared<Pending<Json>>(std::move(done));
+      waiting_.push_back(waiter);
       reload();
-      return Json{{"errors", app_.config_state().errors}};
+      return Ticket(waiter);
     });
     files_.watch(std::move(stamps));
     ping();
@@ -109,11 +129,33 @@ class Daemon {
     app_.drain([this] { loop_.stop(); });
   }
 
-  // Read and parsed on the loop: small files, and only when they changed or somebody asked for it.
+  // Read, parsed and kept by a worker: disks and the root helper may be slow. Who asks while it reads may
+  // mean what changed since, and gets a load of his own behind it.
   void reload() {
-    if (stopping_) return;
+    if (loading_.held()) {
+      is_asked_again_ = true;
+      return;
+    }
+    if (stopping_) return answer(std::exchange(waiting_, {}));
     notifier_.reloading();
-    auto loaded = load_config(config_path_, {.must_exist = path_given_, .check_files = true});
+    answering_ = std::exchange(waiting_, {});
+    loading_ = app_.workers().run<Reloaded>(
+        "configuration",
+        [path = config_path_, given = path_given_, cache = app_.settings().cache_path]() -> Result<Reloaded> {
+          return load_again(path, given, cache);
+        },
+        [this](Result<Reloaded> reloaded) { on_loaded(std::move(*reloaded)); });
+  }
+
+  void on_loaded(Reloaded reloaded) {
+    loading_.reset();
+    if (!stopping_) take(std::move(reloaded));
+    answer(std::exchange(answering_, {}));
+    if (std::exchange(is_asked_again_, false)) reload();
+  }
+
+  void take(Reloaded reloaded) {
+    auto& loaded = reloaded.config;
     log_problems(LogLevel::warn, "config_warning", sentences(loaded.warnings));
     files_.watch(loaded.stamps);
     if (!loaded.ok()) {
@@ -122,8 +164,7 @@ class Daemon {
       app_.refuse(errors);
     } else {
       ConfigState state{config_path_, loaded.sources.config_path.empty() ? "defaults" : "file", {}};
-      if (auto saved = save_last_good_everywhere(app_.settings().cache_path, loaded.sources); !saved)
-        LogLine(LogLevel::warn, "last_good").field("err", saved.error().message);
+      if (reloaded.not_saved) LogLine(LogLevel::warn, "last_good").field("err", reloaded.not_saved->message);
       for (const auto& key : app_.apply(loaded.settings, std::move(state)))
         LogLine(LogLevel::warn, "config_restart")
             .field("key", key)
@@ -131,6 +172,14 @@ class Daemon {
       LogLine(LogLevel::info, "reloaded").field("file", config_path_);
     }
     notifier_.ready("serving on " + app_.listening());
+  }
+
+  // On later stacks: each may destroy others.
+  void answer(std::vector<std::shared_ptr<Pending<Json>>> waiters) {
+    for (auto& waiter : waiters)
+      loop_.post_detached([waiter, errors = app_.config_state().errors] {
+        waiter->answer(Json{{"errors", errors}});
+      });
   }
 
   void ping() {
@@ -146,9 +195,11 @@ class Daemon {
   const std::string config_path_;
   const bool path_given_;
   bool stopping_ = false;
+  bool is_asked_again_ = false;                                      // while loading_ is held
+  std::vector<std::shared_ptr<Pending<Json>>> waiting_, answering_;  // for the next load, and for this one
   SignalWatch terminate_, interrupt_, hang_up_;
   FileWatch files_;
-  Ticket pinging_;
+  Ticket pinging_, loading_;
 };
 
 int run_daemon(Boot boot, const std::string& config_path, bool path_given, systemd::Notifier notifier,

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "proxy/access_settings.h"
+#include "proxy/net/file_stamp.h"
 #include "proxy/net/proxy_rules.h"
 #include "proxy/registry/credential_rules.h"
 #include "proxy/registry/pattern.h"
@@ -54,6 +55,7 @@ struct ProxySettings {
   std::vector<std::string> no_proxy;
   net::NoProxy exceptions;              // the same, read
   std::string password_file, password;  // of the user in the URLs, where those have none
+  net::FileStamp password_stamp;        // of that file before it was read
   // What the file says counts, be it that there is no proxy.
   bool sets_http = false, sets_https = false, sets_no_proxy = false;
 };

@@ -68,6 +68,8 @@ void print_status(const Json& status) {
                        (source == "last_good" ? " is refused; running from the last good one" : ""));
   for (const auto& error : config.value("errors", Json::array()))
     if (error.is_string()) fmt::print("  {}\n", error.get<std::string>());
+  for (const auto& trouble : part(status, "files"))
+    if (trouble.is_string()) fmt::print("file: {}\n", trouble.get<std::string>());
   fmt::print("cache: {} in {} blobs at {}, limit {}, {} free on the disk{}\n",
              human_bytes(number(cache, "bytes")), number(cache, "blobs"), json_string(cache, "path"),
              human_bytes(number(cache, "max_bytes")), human_bytes(number(cache, "free_bytes")),

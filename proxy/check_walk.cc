@@ -142,6 +142,7 @@ void CheckWalk::next_endpoint() {
 void CheckWalk::on_endpoint(Result<upstream::FetchResponse> response) {
   const auto ended = std::move(asking_);
   if (response && !image_) return finish();
+  if (response) by_credentials_ = response->authenticated;
   if (response) return walk_image(*response);
   errors_.push_back(response.error());
   verdicts_.push_back(verdict_of(response.error(), facts_));
@@ -207,6 +208,24 @@ void CheckWalk::tell_cache(StepState state) {
       .facts = {{"digest", digest->str()}};
 }
 
+// What layerd has learned of the repository; what it has not, as this walk met it.
+void CheckWalk::tell_access() {
+  using Class = cache::RepositoryClass;
+  if (!image_ || !target_ || !parts_.catalog) return;
+  if (const auto kept = parts_.catalog->repository(target_->key());
+      kept && kept->repository_class != Class::unknown) {
+    const auto age = parts_.loop.wall_now() - WallTime(std::chrono::seconds(kept->checked_at));
+    return proxy::tell_access(report_, kept->repository_class,
+                              fmt::format("learned {} ago", span_words(std::max<Duration>(age, {}))));
+  }
+  const bool is_refused = std::any_of(errors_.begin(), errors_.end(),
+                                      [](const Error& error) { return error.code == Errc::denied; });
+  const auto met = by_credentials_ ? (*by_credentials_ ? Class::node : Class::open)
+                   : is_refused    ? Class::client
+                                   : Class::unknown;
+  proxy::tell_access(report_, met, "by this walk; no pull has told yet");
+}
+
 void CheckWalk::end(std::string_view step, const Error& error) {
   report_.add(step, StepState::bad, printable(error.message, 1000));
   report_.diagnosis = verdict_of(error, facts_);
@@ -214,6 +233,7 @@ void CheckWalk::end(std::string_view step, const Error& error) {
 }
 
 void CheckWalk::finish() {
+  tell_access();
   // On a stack of its own: the flows that led here refer to what is destroyed with this.
   pending_ = parts_.loop.post([this] { answer(std::move(report_)); });
 }

@@ -1,5 +1,5 @@
 // CheckWalk: the pull of an image, or the login to a registry, walked step by step and explained
-// (docs/check.md, decision 0005). It asks what a pull asks, endpoint after endpoint in the order of a pull,
+// (docs/check.md, decision 0006). It asks what a pull asks, endpoint after endpoint in the order of a pull,
 // and ends with one diagnosis or none. Writes nothing into the cache and changes no breaker. Loop thread;
 // cancelling aborts.
 #pragma once
@@ -42,6 +42,7 @@ class CheckWalk final : public Pending<CheckReport> {
   void answer_from_cache();
   void all_failed();
   void tell_cache(StepState state);
+  void tell_access();
   void end(std::string_view step, const Error& error);
   void finish();
   void on_cancel() noexcept override;
@@ -57,7 +58,8 @@ class CheckWalk final : public Pending<CheckReport> {
   registry::Platform platform_;
   registry::TargetPtr target_;
   std::size_t endpoint_ = 0;
-  std::vector<Error> errors_;             // of the endpoints so far
+  std::vector<Error> errors_;           // of the endpoints so far
+  std::optional<bool> by_credentials_;  // an endpoint served the manifest: because of the node's credentials
   std::vector<CheckDiagnosis> verdicts_;  // of them
   std::unique_ptr<EndpointWalk> asking_;
   std::unique_ptr<ImageWalk> looking_;

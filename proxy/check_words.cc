@@ -122,6 +122,21 @@ void tell_tls(CheckReport& report, StepState state, const std::string& said,
   step.facts["authority_source"] = tls.authority_source;
 }
 
+void tell_access(CheckReport& report, cache::RepositoryClass repository_class, const std::string& how) {
+  using Class = cache::RepositoryClass;
+  if (repository_class == Class::unknown) return;
+  const bool is_open = repository_class == Class::open, is_nodes = repository_class == Class::node;
+  const std::string_view said =
+      is_open    ? "open: layerd answers whoever asks"
+      : is_nodes ? "the node's: layerd answers this node's container runtimes, with the node's credentials"
+                 : "the client's: layerd answers who brings credentials that its registry takes (a pod's "
+                   "imagePullSecrets)";
+  report.add("access", StepState::told, fmt::format("{} ({})", said, how)).facts = {
+      {"class", is_open    ? "open"
+                : is_nodes ? "node"
+                           : "client"}};
+}
+
 std::string endpoint_words(const registry::Target& target, const registry::Endpoint& endpoint) {
   std::string words = endpoint.base.str();
   if (!endpoint.repository.empty()) words += ", repository " + endpoint.repository;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "cache/catalog.h"
 #include "proxy/check_report.h"
 #include "proxy/http/message.h"
 #include "proxy/net/dns_report.h"
@@ -19,6 +20,8 @@ void tell_dns(CheckReport& report, const std::string& host, const net::DnsReport
 // Adds the step "tls".
 void tell_tls(CheckReport& report, StepState state, const std::string& said,
               const net::PeerCertificates& tls);
+// Adds the step "access": whom the repository is open to. how: "learned 3 min ago". Nothing for `unknown`.
+void tell_access(CheckReport& report, cache::RepositoryClass repository_class, const std::string& how);
 // "https://x/v2, repository a/b, by mirrors.\"x\", rewritten by \"^(.*)$\""
 std::string endpoint_words(const registry::Target& target, const registry::Endpoint& endpoint);
 // "Bearer from https://auth.x/token for service x", a line each.

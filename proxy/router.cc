@@ -56,7 +56,7 @@ Mirror::Mirror(const MirrorParts& parts, MirrorSettingsPtr settings, SitePages p
       settings_(std::move(settings)),
       pages_(std::move(pages)),
       log_(parts.metrics),
-      asked_lately_(parts.loop) {
+      asked_registries_(parts.loop) {
   LAYERD_CHECK(settings_ && settings_->rules);
   services_.access.use(settings_->access);
 }
@@ -81,7 +81,7 @@ std::unique_ptr<http::Handler> Mirror::serve(http::Exchange& exchange) {
     case RouteKind::blob:
     case RouteKind::referrers:
     case RouteKind::tags:
-      count_registry(asked->route.ns);
+      asked_registries_.note(asked->route.ns);
       return serve_object(exchange, asked);
     case RouteKind::write:
       respond_status(exchange, 405, "UNSUPPORTED",
@@ -99,14 +99,6 @@ std::unique_ptr<http::Handler> Mirror::serve(http::Exchange& exchange) {
       serve_page(exchange, asked->route);
       return nullptr;
   }
-}
-
-void Mirror::count_registry(const std::string& ns) {
-  constexpr std::size_t kMostRegistries = 256;  // clients choose the names
-  if (const auto found = asked_registries_.find(ns); found != asked_registries_.end())
-    ++found->second;
-  else if (asked_registries_.size() < kMostRegistries)
-    asked_registries_.emplace(ns, 1);
 }
 
 // Who may not ask at all.
@@ -177,7 +169,6 @@ std::unique_ptr<http::Handler> Mirror::serve_allowed(const MirrorSettingsPtr& se
                                                      http::Exchange& exchange, AskedPtr asked) {
   switch (asked->route.kind) {
     case RouteKind::manifest:
-      asked_lately_.note(asked->route.ns);
       return serve_manifest(services_, settings, exchange, std::move(asked));
     case RouteKind::blob:
       return serve_blob(services_, settings, exchange, std::move(asked));

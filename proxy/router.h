@@ -12,7 +12,7 @@
 #include <unordered_map>
 
 #include "proxy/asked.h"
-#include "proxy/asked_lately.h"
+#include "proxy/asked_registries.h"
 #include "proxy/exchange_log.h"
 #include "proxy/http/exchange.h"
 #include "proxy/mirror_services.h"
@@ -42,13 +42,9 @@ class Mirror final : public http::Service {
   // A reload: the next request sees the new settings, running ones keep theirs.
   void set_settings(MirrorSettingsPtr settings);
   const ServedTally& tally() const { return log_.tally(); }
-  const AskedLately& asked_lately() const { return asked_lately_; }
-  // How often each registry was asked for, by the name clients use: `layerd setup --verify` sees by it
-  // that a runtime asks here. Bounded: names beyond the first 256 are not counted.
-  const std::map<std::string, std::uint64_t>& asked_registries() const { return asked_registries_; }
+  const AskedRegistries& asked_registries() const { return asked_registries_; }
 
  private:
-  void count_registry(const std::string& ns);
   bool refuses(http::Exchange& exchange, std::string_view authority);
   AskedPtr understand(http::Exchange& exchange);
   std::unique_ptr<http::Handler> serve_object(http::Exchange& exchange, AskedPtr asked);
@@ -61,8 +57,7 @@ class Mirror final : public http::Service {
   MirrorSettingsPtr settings_;
   SitePages pages_;
   ExchangeLog log_;
-  AskedLately asked_lately_;
-  std::map<std::string, std::uint64_t> asked_registries_;
+  AskedRegistries asked_registries_;
   std::unordered_map<std::string, AskedPtr> understood_;  // by target of GET and HEAD; bounded
 };
 

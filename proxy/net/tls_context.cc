@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include <cstdlib>
+#include <set>
 #include <utility>
 
 #include "proxy/net/certificate_facts.h"
@@ -292,14 +293,18 @@ void TlsContexts::looked(Entry& entry, Result<Looked> looked) {
     if (!looked->complaint.empty() && looked->complaint != entry.complaint)
       LogLine(LogLevel::warn, "certs_dirs").field("err", looked->complaint);
     entry.complaint = looked->complaint;
+    entry.failure.clear();
     entry.context = looked->context;
     entry.is_plain = entry.context == nullptr;
     entry.checked = loop_.now();
-  } else if (entry.context) {
-    if (std::exchange(entry.complaint, looked.error().message) != looked.error().message)
+  } else {
+    const bool is_news = std::exchange(entry.failure, looked.error().message) != looked.error().message;
+    if (is_news && entry.context)
       LogLine(LogLevel::warn, "tls_files_unusable")
           .field("err", looked.error().message)
           .field("using", "the old ones");
+  }
+  if (!looked && entry.context) {
     entry.checked = loop_.now();
     result = entry.context;
   }
@@ -315,6 +320,14 @@ void TlsContexts::looked(Entry& entry, Result<Looked> looked) {
   for (auto& waiter : waiting) {
     waiter->answer(result.ok() ? Result<TlsContextPtr>(*result) : Result<TlsContextPtr>(result.error()));
   }
+}
+
+std::vector<std::string> TlsContexts::troubles() const {
+  std::set<std::string> sentences;  // several hosts may share a file
+  for (const auto& entry : entries_)
+    for (const std::string* trouble : {&entry->complaint, &entry->failure})
+      if (!trouble->empty()) sentences.insert(*trouble);
+  return {sentences.begin(), sentences.end()};
 }
 
 }  // namespace layerd::net

@@ -78,6 +78,9 @@ class TlsContexts {
   // The context for these settings. When files have changed and the new ones are bad, the old context
   // stays and the log says so. Errors: as build().
   Ticket get(const TlsSettings& settings, Done<TlsContextPtr> done);
+  // What is wrong with certificate files, as far as somebody dialled, one sentence each: why the old ones go
+  // on, why there are none, what of certs_dirs does not count.
+  std::vector<std::string> troubles() const;
 
  private:
   struct Waiter;
@@ -86,7 +89,8 @@ class TlsContexts {
     TlsContextPtr context;
     bool is_plain = false;  // certs_dirs say nothing of the host: the context without them serves
     TimePoint checked;
-    std::string complaint;  // the last, told once
+    std::string complaint;  // of certs_dirs, told once
+    std::string failure;    // why the files as they are now make no context; told once
     std::vector<std::shared_ptr<Waiter>> waiting;
     Ticket job;
   };

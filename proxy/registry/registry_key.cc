@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "proxy/registry/domain.h"
 #include "proxy/registry/reference.h"
 #include "proxy/registry/text.h"
 
@@ -130,9 +131,8 @@ KeyFit fit(const RegistryKey& key, const RegistryPlace& place) {
 bool is_near_miss(const RegistryKey& key, const RegistryPlace& place) {
   const auto how = fit(key, place);
   if (how != KeyFit::other_host) return how != KeyFit::fits;
-  const auto a = split(key.host, '.'), b = split(place.host, '.');
-  if (a.size() < 2 || b.size() < 2 || parse_digits(a.back())) return false;
-  return a.back() == b.back() && a[a.size() - 2] == b[b.size() - 2];
+  const auto domain = registrable_domain(place.host);
+  return !domain.empty() && domain == registrable_domain(key.host);
 }
 
 bool is_more_particular(const RegistryKey& a, const RegistryKey& b) {

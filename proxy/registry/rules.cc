@@ -105,7 +105,7 @@ class CompiledRules final : public Rules {
   std::map<std::string, HostSettingsPtr> configs_;
   PatternList<HostSettingsPtr> config_patterns_;
   HostSettingsPtr any_config_;      // configs."*", for registries that are named somewhere
-  HostSettingsPtr any_config_tls_;  // the same without credentials, for all others
+  HostSettingsPtr any_config_tls_;  // the same without credentials and client certificate, for all others
   HostSettingsPtr no_config_ = std::make_shared<const HostSettings>();
 
   std::vector<Pattern> allow_;
@@ -152,6 +152,8 @@ Result<Ok> CompiledRules::add_configs(std::map<std::string, HostSettingsPtr> con
       auto tls_only = std::make_shared<HostSettings>(*settings);
       tls_only->credentials = {};
       tls_only->password_file.clear();
+      tls_only->cert_file.clear();  // a client's certificate tells who we are
+      tls_only->key_file.clear();
       any_config_tls_ = std::move(tls_only);
       any_config_ = std::move(settings);
     } else if (key.find('*') != std::string::npos) {

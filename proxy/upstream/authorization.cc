@@ -61,13 +61,15 @@ void AuthorizationFlow::on_credentials(Result<FoundCredentials> found) {
 }
 
 void AuthorizationFlow::use_registry_token() {
+  if (auto refused = parts_.basic_refusals.holding(basic_key(endpoint_, *credentials_), parts_.loop.now()))
+    return finish(std::move(*refused));
   outcome_.header = "Bearer " + credentials_->value.registry_token;
   outcome_.credentials = credentials_;
   finish(std::move(outcome_));
 }
 
 void AuthorizationFlow::use_basic() {
-  if (!has_password(credentials_)) return finish(none_configured());
+  if (!has_password(credentials_)) return finish(credentials_ ? only_a_token() : none_configured());
   if (auto refused = parts_.basic_refusals.holding(basic_key(endpoint_, *credentials_), parts_.loop.now()))
     return finish(std::move(*refused));
   outcome_.header = basic_authorization(credentials_->value);
@@ -157,6 +159,16 @@ Error AuthorizationFlow::none_configured() const {
                           endpoint_.repository.empty() ? "" : " for ", endpoint_.repository)};
   error.status = 401;
   explain_none(error, endpoint_, outcome_);
+  return error;
+}
+
+Error AuthorizationFlow::only_a_token() const {
+  Error error{Errc::denied,
+              fmt::format("{} wants a user name and a password, and the credentials of {} are a token, which "
+                          "cannot be sent so",
+                          origin_name(endpoint_.base), source_of(endpoint_, *credentials_))};
+  error.status = 401;
+  error.diagnosis = "credentials_unusable";
   return error;
 }
 

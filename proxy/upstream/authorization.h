@@ -17,6 +17,8 @@ struct Authorization {
   bool is_fresh = true;                       // false: a token of the cache, which may have run out
   std::optional<TokenRequest> token_request;  // what it was the answer to
   std::string token;
+  // They were sent to the endpoint itself: by Basic, or a registry token.
+  bool is_sent_as_it_is() const { return credentials && !token_request; }
   std::string note;                     // for people: why the configured credentials were not used
   std::optional<HelperRequest> helper;  // that gave the credentials
   // Without credentials: what came near to some, for people, and its diagnosis. Both may be empty.
@@ -48,6 +50,7 @@ class AuthorizationFlow {
   void on_token(Result<TokenGrant> grant);
   void finish(Result<Authorization> result);
   Error none_configured() const;
+  Error only_a_token() const;  // and Basic is wanted
   void explain(Error& error) const;
 
   FlowParts& parts_;
@@ -63,7 +66,7 @@ class AuthorizationFlow {
   Ticket pending_;
 };
 
-// What a refusal of these credentials by this endpoint is remembered by.
+// What a refusal of these credentials by this endpoint itself is remembered by.
 std::string basic_key(const registry::Endpoint& endpoint, const NodeCredentials& credentials);
 
 // Ends an error of a refusal without credentials: which host had none, and what came near.

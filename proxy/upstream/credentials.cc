@@ -39,6 +39,24 @@ NodeCredentialsPtr make_credentials(registry::Credentials value) {
   return std::make_shared<const NodeCredentials>(NodeCredentials{std::move(value), std::move(identity)});
 }
 
+void CredentialSource::set_rules(registry::CredentialRulesPtr rules) {
+  rules_ = std::move(rules);
+  troubles_->clear();  // of files that may not be named any more
+}
+
+Ticket CredentialSource::look_at_files(Callback<void()> done) {
+  LAYERD_ON_LOOP(loop_);
+  return docker_configs_.look_now(
+      rules_->docker_configs,
+      [done = std::move(done)](const Result<std::vector<DockerConfigState>>&) mutable { done(); });
+}
+
+std::vector<std::string> CredentialSource::file_troubles() const {
+  auto sentences = docker_configs_.troubles();
+  for (const auto& [path, trouble] : *troubles_) sentences.push_back(trouble);
+  return sentences;
+}
+
 // Worker side.
 Result<CredentialSource::PasswordFile> CredentialSource::read(const std::string& path,
                                                               const PasswordFile& known) {
@@ -64,7 +82,11 @@ Ticket CredentialSource::read_password(const registry::HostSettingsPtr& settings
   return workers_.run<PasswordFile>(
       "password file",
       [path, before = known == files_->end() ? PasswordFile() : known->second] { return read(path, before); },
-      [files = files_, settings, done = std::move(done)](Result<PasswordFile> file) mutable {
+      [files = files_, troubles = troubles_, settings,
+       done = std::move(done)](Result<PasswordFile> file) mutable {
+        troubles->erase(settings->password_file);
+        if (!file && troubles->size() < kMostFiles)
+          troubles->emplace(settings->password_file, file.error().message);
         if (!file) return done(std::move(file).error());
         if (files->size() >= kMostFiles) files->clear();
         (*files)[settings->password_file] = *file;

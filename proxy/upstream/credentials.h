@@ -57,7 +57,13 @@ class CredentialSource {
   CredentialSource& operator=(const CredentialSource&) = delete;
 
   // From the next find() on. Never null.
-  void set_rules(registry::CredentialRulesPtr rules) { rules_ = std::move(rules); }
+  void set_rules(registry::CredentialRulesPtr rules);
+
+  // Looks at the docker config files, so that what is wrong with one is known before a pull needs it.
+  Ticket look_at_files(Callback<void()> done);
+  // What is wrong with whole files, docker configs and passwords, as far as they were looked at: one sentence
+  // each, for people. None holds a secret.
+  std::vector<std::string> file_troubles() const;
 
   // Files are read again when they changed. Errors: config, naming a password file that cannot be read
   // or a helper that failed. `endpoint` is not kept. Outlives its Tickets.
@@ -87,6 +93,9 @@ class CredentialSource {
   // Shared with the answers under way, which may outlive one configuration.
   std::shared_ptr<std::map<std::string, PasswordFile>> files_ =
       std::make_shared<std::map<std::string, PasswordFile>>();
+  // By the path of the password file; shared likewise.
+  std::shared_ptr<std::map<std::string, std::string>> troubles_ =
+      std::make_shared<std::map<std::string, std::string>>();
 };
 
 }  // namespace layerd::upstream

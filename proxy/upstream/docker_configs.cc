@@ -42,13 +42,16 @@ DockerConfigs::Known DockerConfigs::look(const std::string& file, const KnownLis
   return now;
 }
 
+// Empty: it can be used.
+std::string DockerConfigs::trouble_of(const Known& known) {
+  if (known.state.trouble.empty()) return {};
+  return known.state.trouble + (known.state.config ? "; what it held before counts until it is mended" : "");
+}
+
 void DockerConfigs::tell(const Known& known) {
   const auto& file = known.state.file;
-  if (!known.state.trouble.empty())
-    LogLine(LogLevel::warn, "docker_config")
-        .field("file", file)
-        .field("err", known.state.trouble +
-                          (known.state.config ? "; what it held before counts until it is mended" : ""));
+  if (const auto trouble = trouble_of(known); !trouble.empty())
+    LogLine(LogLevel::warn, "docker_config").field("file", file).field("err", trouble);
   if (known.others_can_read)
     LogLine(LogLevel::warn, "docker_config")
         .field("file", file)
@@ -71,6 +74,12 @@ Ticket DockerConfigs::get(const std::vector<std::string>& files, Done<std::vecto
                  [](const auto& file, const Known& known) { return file == known.state.file; });
   if (is_same && now - cache_->looked_at < kLookEvery && cache_->looked_at != TimePoint{})
     return loop_.post([cache = cache_, done = std::move(done)]() mutable { done(states_of(cache->known)); });
+  return look_now(files, std::move(done));
+}
+
+Ticket DockerConfigs::look_now(const std::vector<std::string>& files,
+                               Done<std::vector<DockerConfigState>> done) {
+  const auto now = loop_.now();
   return workers_.run<KnownList>(
       "docker configs",
       [files, before = cache_->known] {
@@ -93,6 +102,13 @@ Ticket DockerConfigs::get(const std::vector<std::string>& files, Done<std::vecto
         cache->looked_at = now;
         done(states_of(*looked));
       });
+}
+
+std::vector<std::string> DockerConfigs::troubles() const {
+  std::vector<std::string> sentences;
+  for (const auto& known : cache_->known)
+    if (auto trouble = trouble_of(known); !trouble.empty()) sentences.push_back(std::move(trouble));
+  return sentences;
 }
 
 }  // namespace layerd::upstream

@@ -28,6 +28,10 @@ class DockerConfigs {
   // In the order of `files`. Looks at the files at most every 500 ms. Changes are logged: what is wrong
   // with a file, single entries that cannot be used, and that others may read it.
   Ticket get(const std::vector<std::string>& files, Done<std::vector<DockerConfigState>> done);
+  // The same, and looks now.
+  Ticket look_now(const std::vector<std::string>& files, Done<std::vector<DockerConfigState>> done);
+  // What was wrong with whole files at the last look, one sentence each, for people.
+  std::vector<std::string> troubles() const;
 
  private:
   struct Known {
@@ -37,6 +41,7 @@ class DockerConfigs {
   };
   using KnownList = std::vector<Known>;
   static Known look(const std::string& file, const KnownList& before);
+  static std::string trouble_of(const Known& known);
   static void tell(const Known& known);
   static std::vector<DockerConfigState> states_of(const KnownList& known);
 

@@ -24,7 +24,7 @@ struct FlowParts {
   const FetcherSettings& settings;
   CredentialSource& credentials;
   Tokens& tokens;
-  Refusals& basic_refusals;  // of Basic credentials by registries themselves
+  Refusals& basic_refusals;  // of credentials that are sent as they are, by registries themselves
   Refusals& rate_limits;     // by registries that said when to come back
   Demands& demands;
   EndpointHealth& health;

@@ -25,8 +25,4 @@ struct Realm {
 Result<Realm> judge_realm(const registry::Endpoint& endpoint, std::string_view realm,
                           const registry::Rules& rules);
 
-// "auth.docker.io" and "registry-1.docker.io" are both of "docker.io". Empty for numeric addresses
-// and single labels. A heuristic: the last two labels, three below second levels such as "co.uk".
-std::string registrable_domain(std::string_view host);
-
 }  // namespace layerd::upstream

@@ -28,6 +28,9 @@ class RegistryFetcher final : public Fetcher {
   void set_download_limit(ByteCount rate) { download_limit_.set(rate); }
   // Where credentials come from besides `configs`, from the next request on. Never null.
   void set_credentials(registry::CredentialRulesPtr rules) { credentials_.set_rules(std::move(rules)); }
+  // As CredentialSource has them.
+  Ticket look_at_files(Callback<void()> done) { return credentials_.look_at_files(std::move(done)); }
+  std::vector<std::string> file_troubles() const { return credentials_.file_troubles(); }
   // What flows of their own may share with those of this object (`layerd check`).
   const FlowParts& parts() const { return parts_; }
   // For `layerd status`: every endpoint asked lately, by name.

@@ -149,7 +149,7 @@ void RequestFlow::note_authorization_taken() {
   if (!authorization_) return;
   if (authorization_->is_basic) demand_.choice.scheme = registry::AuthChoice::Scheme::basic;
   parts_.demands.remember(endpoint_, demand_);
-  if (authorization_->is_basic)
+  if (authorization_->is_sent_as_it_is())
     parts_.basic_refusals.forget(basic_key(endpoint_, *authorization_->credentials));
 }
 
@@ -284,7 +284,7 @@ void RequestFlow::on_error_body(std::string_view body) {
     return finish(std::move(error));
   }
   error = denied_error(body);
-  if (head_.status == 401 && authorization_ && authorization_->is_basic)
+  if (head_.status == 401 && authorization_ && authorization_->is_sent_as_it_is())
     parts_.basic_refusals.add(basic_key(endpoint_, *authorization_->credentials), parts_.loop.now(), error);
   finish(std::move(error));
 }

@@ -7,6 +7,7 @@
 #include "proxy/registry/text.h"
 #include "proxy/upstream/answer.h"
 #include "proxy/upstream/wire.h"
+#include "runtime/json.h"
 
 namespace layerd::upstream {
 namespace {
@@ -21,6 +22,12 @@ std::string joined(const std::vector<std::string>& scopes) {
   std::string all;
   for (const auto& scope : scopes) all += (all.empty() ? "" : " ") + scope;
   return all;
+}
+
+// OAuth2 refuses an identity token that is expired or revoked by a 400 (RFC 6749 §5.2).
+bool is_grant_refused(const std::string& text) {
+  const auto json = parse_json(text, {registry::kMostTokenBody, 16});
+  return json && json->is_object() && json_string(*json, "error") == "invalid_grant";
 }
 
 }  // namespace
@@ -101,7 +108,9 @@ void TokenExchange::on_body(Result<SmallBody> body) {
 }
 
 Error TokenExchange::refused(const std::string& text) const {
-  Error error{status_ == 401 || status_ == 403 ? Errc::denied : Errc::upstream_status, {}};
+  const bool is_denied =
+      status_ == 401 || status_ == 403 || (is_post_ && status_ == 400 && is_grant_refused(text));
+  Error error{is_denied ? Errc::denied : Errc::upstream_status, {}};
   error.status = status_;
   error.retry_after = retry_after_;
   error.message = fmt::format("the token server {} answered {}", origin_name(request_.realm),

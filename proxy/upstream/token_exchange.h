@@ -32,8 +32,9 @@ class TokenExchange {
   TokenExchange(const TokenExchange&) = delete;
   TokenExchange& operator=(const TokenExchange&) = delete;
 
-  // Once. Errors: denied (401, 403: Error::status), upstream_status (with retry_after if told),
-  // upstream_timeout, upstream_protocol, upstream_unreachable. The callback may destroy this.
+  // Once. Errors: denied (401, 403, a refused identity token: Error::status), upstream_status (with
+  // retry_after if told), upstream_timeout, upstream_protocol, upstream_unreachable. The callback may destroy
+  // this.
   void start(Done<registry::TokenResponse> done);
 
  private:

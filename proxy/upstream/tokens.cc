@@ -68,27 +68,37 @@ Tokens::~Tokens() {
 Ticket Tokens::get(const TokenRequest& request, Done<TokenGrant> done) {
   LAYERD_ON_LOOP(loop_);
   const auto key = key_of(request);
-  auto refused = refusals_.holding(key, loop_.now());
-  if (!refused && request.credentials) refused = refusals_.holding(account_of(request), loop_.now());
-  if (refused)
-    return loop_.post(
-        [error = std::move(*refused), done = std::move(done)]() mutable { done(std::move(error)); });
-
-  make_room();
-  auto& entry = entries_[key];
-  if (!entry.token.empty() && loop_.now() < entry.expires_at) {
-    if (loop_.now() >= entry.renew_at && !entry.exchange) {
+  const auto refused = refusal_of(key, request);
+  if (const auto known = entries_.find(key); known != entries_.end() && is_good(known->second)) {
+    auto& entry = known->second;
+    if (loop_.now() >= entry.renew_at && !entry.exchange && !refused) {
       entry.is_renewal = true;
       begin(key, entry, request);
     }
     return loop_.post([grant = TokenGrant{entry.token, false, entry.expires_at - loop_.now()},
                        done = std::move(done)]() mutable { done(std::move(grant)); });
   }
+  if (refused)
+    return loop_.post([error = *refused, done = std::move(done)]() mutable { done(std::move(error)); });
+
+  make_room();
+  auto& entry = entries_[key];
   auto waiter = std::make_shared<Waiter>(std::move(done), this, key);
   entry.waiters.push_back(waiter);
   entry.is_renewal = false;
   if (!entry.exchange) begin(key, entry, request);
   return Ticket(waiter);
+}
+
+// A token server that refuses us, or limits us, at a renewal takes nothing away from the token we hold.
+bool Tokens::is_good(const Entry& entry) const {
+  return !entry.token.empty() && loop_.now() < entry.expires_at;
+}
+
+std::optional<Error> Tokens::refusal_of(const std::string& key, const TokenRequest& request) const {
+  auto refused = refusals_.holding(key, loop_.now());
+  if (!refused && request.credentials) refused = refusals_.holding(account_of(request), loop_.now());
+  return refused;
 }
 
 void Tokens::begin(const std::string& key, Entry& entry, const TokenRequest& request) {
@@ -116,7 +126,7 @@ void Tokens::remember_outcome(const std::string& key, const std::string& account
   }
   if (error.code != Errc::denied) return;
   if (account.empty()) return refusals_.add_until(key, now, now + kAnonymousRefusal, error);
-  refusals_.add(error.status == 401 ? account : key, now, error);  // a wrong password is wrong for all scopes
+  refusals_.add(error.status == 403 ? key : account, now, error);  // a wrong password is wrong for all scopes
 }
 
 // The waiters are answered on later stacks: each of them may destroy others, and this.

@@ -6,6 +6,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,7 +38,8 @@ class Tokens {
   ~Tokens();
 
   // Errors: as TokenExchange::start. A 401 or 403 is remembered: with credentials for
-  // settings.refused_first and longer each time, without for 5 s; 429 for its Retry-After.
+  // settings.refused_first and longer each time, without for 5 s; 429 for its Retry-After. A token that is
+  // good is answered all the same.
   // Dropping the Ticket: the request goes on only while others wait for it.
   Ticket get(const TokenRequest& request, Done<TokenGrant> done);
   // A registry did not take `token`: it is not handed out again.
@@ -55,6 +57,8 @@ class Tokens {
     std::list<std::shared_ptr<Waiter>> waiters;
   };
 
+  bool is_good(const Entry& entry) const;
+  std::optional<Error> refusal_of(const std::string& key, const TokenRequest& request) const;
   void begin(const std::string& key, Entry& entry, const TokenRequest& request);
   void on_answer(const std::string& key, Result<registry::TokenResponse> answer);
   void remember_outcome(const std::string& key, const std::string& account,

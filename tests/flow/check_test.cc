@@ -257,3 +257,35 @@ TEST_CASE("four checks run at once, who hangs up makes room, and what is no name
   flow.upstream.clear_faults();
   CHECK(eventually([&] { return check(flow.layerd, "registry.test/team/app:1").status == 0; }));
 }
+
+TEST_CASE("check tells whom a repository is open to, by what was learned and by the walk itself", "[check]") {
+  Flow flow;
+  const Image image = make_image({{300}});
+  flow.upstream.add(image, "team/app", "1");
+  const auto facts = [](const Checked& walked) {
+    for (const auto& step : walked.report["steps"])
+      if (step["step"] == "access")
+        return step["facts"]["class"].get<std::string>() + (step["ok"].is_null() ? "" : "!");
+    return std::string("none");
+  };
+  const Checked first = check(flow.layerd, "registry.test/team/app:1");
+  INFO(first.output);
+  CHECK(facts(first) == "open");
+  CHECK(first.text("access").find("by this walk") != std::string::npos);
+  REQUIRE(flow.layerd.get(Flow::manifest("1")).status == 200);
+  const Checked learned = check(flow.layerd, "registry.test/team/app:1");
+  CHECK(facts(learned) == "open");
+  CHECK(learned.text("access").find("learned ") != std::string::npos);
+  CHECK(facts(check(flow.layerd, "registry.test")) == "none");
+
+  flow.upstream.require_bearer("robot", "s3cret");
+  flow.upstream.add(image, "team/closed", "1");
+  CHECK(facts(check(flow.layerd, "registry.test/team/closed:1")) == "client");
+  flow.layerd.stop();
+  CHECK(facts(check(flow.layerd, "registry.test/team/closed:1")) == "none");
+  flow.layerd.configure(flow.mirrors() +
+                        fmt::format("configs: {{\"{}\": {{auth: {{username: robot, password: s3cret}}}}}}\n",
+                                    flow.upstream.address()));
+  flow.layerd.start();
+  CHECK(facts(check(flow.layerd, "registry.test/team/closed:1")) == "node");
+}

@@ -155,3 +155,27 @@ TEST_CASE("a helper that hangs or fails is named to the client, and layerd goes 
   CHECK(flow.layerd.log().find("s3cret") == std::string::npos);
   CHECK(flow.layerd.get("/healthz").status == 200);
 }
+
+// rules: broken-docker-config-told
+TEST_CASE(
+    "a docker config that breaks is in status, metrics and log before a pull needs it, until it is mended",
+    "[credentials]") {
+  Flow flow;
+  const auto path = secret_file(flow, "d.json", docker_config("other.test", "robot", "n0thing"));
+  restart(flow, fmt::format("credentials: {{docker_config: [{}]}}\n", path));
+  const auto status = [&] { return flow.layerd.command({"status"}).output; };
+  CHECK(status().find("file: ") == std::string::npos);
+  CHECK(flow.layerd.metric("layerd_unusable_files") == 0);
+  secret_file(flow, "d.json", "{\"auths\": {\"other.test\": {\"auth\": \"n0thing");
+  CHECK(eventually([&] { return flow.layerd.metric("layerd_unusable_files") == 1; }));
+  const std::string told = status();
+  INFO(told);
+  CHECK(told.find("file: " + path) != std::string::npos);
+  CHECK(told.find("counts until it is mended") != std::string::npos);
+  CHECK(told.find("n0thing") == std::string::npos);
+  CHECK(flow.layerd.get("/").body.find("cannot be used") != std::string::npos);
+  CHECK(flow.layerd.log().find("event=docker_config") != std::string::npos);
+  secret_file(flow, "d.json", docker_config("other.test", "robot", "n0thing"));
+  CHECK(eventually([&] { return flow.layerd.metric("layerd_unusable_files") == 0; }));
+  CHECK(status().find("file: ") == std::string::npos);
+}

@@ -1,7 +1,9 @@
 // What only root may read: the daemon without rights gets it from the root helper, which gives away nothing
 // that root's configuration does not name.
 #include <fmt/core.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -63,6 +65,39 @@ struct Site {
   std::optional<Process> helper;
 };
 
+// A root helper that takes the question and never answers it.
+class MuteHelper {
+ public:
+  explicit MuteHelper(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    REQUIRE(path.size() < sizeof address.sun_path);
+    path.copy(address.sun_path, path.size());
+    REQUIRE(::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    REQUIRE(::listen(listener_, 8) == 0);
+    REQUIRE(::chown(path.c_str(), kNobody, kNobody) == 0);
+  }
+  MuteHelper(const MuteHelper&) = delete;
+  ~MuteHelper() {
+    ::close(asked_);
+    ::close(listener_);
+  }
+  // Waits for the first question.
+  void wait() { asked_ = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC); }
+  // Whether who asked still waits for the answer.
+  bool is_waited_for() const {
+    char question[512];
+    while (true) {
+      const auto size = ::recv(asked_, question, sizeof question, MSG_DONTWAIT);
+      if (size <= 0) return size < 0;
+    }
+  }
+
+ private:
+  int listener_ = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  int asked_ = -1;
+};
+
 }  // namespace
 
 TEST_CASE("registries.yaml and a password that only root may read reach the daemon through the root helper",
@@ -115,4 +150,23 @@ TEST_CASE("the root helper opens nothing that root's configuration does not name
   const Finished foreign = site.check(site.config);
   CHECK(foreign.status == 2);
   CHECK(foreign.output.find("belongs to user 65534 and not to root") != std::string::npos);
+}
+
+// rules: reload-off-the-loop
+TEST_CASE("requests are answered while a reload waits for a root helper that is mute", "[opener]") {
+  Site site;
+  put(site.registries, "mirrors: {}\n", 0644);
+  MuteHelper helper(site.socket);
+  Process daemon({as_nobody({kBinary, "--config", site.config, "serve"}),
+                  {{"LAYERD_OPENER", site.socket}},
+                  site.dir / "layerd.log"});
+  REQUIRE(wait_for_port(site.port, seconds(30)));
+  REQUIRE(::chmod(site.registries.c_str(), 0600) == 0);
+  daemon.send(SIGHUP);
+  helper.wait();
+  CHECK(probe({site.port, "/healthz"}).status == 200);
+  CHECK(helper.is_waited_for());
+  // What cannot be read is named, and nothing changes.
+  CHECK(daemon.wait_for_output("event=config_refused", seconds(20)));
+  CHECK(probe({site.port, "/healthz"}).status == 200);
 }

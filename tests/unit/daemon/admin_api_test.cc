@@ -104,9 +104,11 @@ TEST_CASE("a reload is for root and the daemon's user, and tells what the config
   Store admin;
   CHECK(admin.ask("POST", "/v1/reload").status == 404);
   int reloads = 0;
-  admin.api->set_reload([&] {
+  admin.api->set_reload([&](Done<Json> done) {
     ++reloads;
-    return Json{{"errors", {"config.yaml:1:1: no"}}};
+    return admin.loop.post([done = std::move(done)]() mutable {
+      done(Json{{"errors", {"config.yaml:1:1: no"}}});
+    });
   });
   CHECK(admin.ask("POST", "/v1/reload", false).status == 403);
   CHECK(admin.ask("GET", "/v1/reload").status == 404);

@@ -110,6 +110,26 @@ TEST_CASE("a changed file drops no connection: the next one is made by the new f
   CHECK((*echo)->view() == "x");
 }
 
+// rules: bad-tls-file-told
+TEST_CASE("a file that went bad is told for as long as it is bad, and the old one goes on") {
+  Site site(0s);
+  TlsServer server(site.served({.names = {"DNS:registry.test"}}), say_hello);
+  REQUIRE(site.dial(server.port(), site.trusting()));
+  CHECK(site.contexts->troubles().empty());
+  const std::string good = site.dir / "ca.crt", kept = site.dir / "kept.crt";
+  REQUIRE(::rename(good.c_str(), kept.c_str()) == 0);
+  write_text(good, "no certificate");
+  REQUIRE(site.dial(server.port(), site.trusting()));
+  REQUIRE(site.contexts->troubles().size() == 1);
+  CHECK(site.contexts->troubles()[0].find(good) != std::string::npos);
+  CHECK(site.dial(server.port(), site.trusting("none.crt")).ok() == false);
+  CHECK(site.contexts->troubles().size() == 2);
+  // The very file of before, whose stamp is the old one.
+  REQUIRE(::rename(kept.c_str(), good.c_str()) == 0);
+  REQUIRE(site.dial(server.port(), site.trusting()));
+  CHECK(site.contexts->troubles().size() == 1);
+}
+
 TEST_CASE("without the system's authorities only what is configured is trusted") {
   Served served;
   write_text(served.site.dir / "system.crt", served.site.authority.certificate);

@@ -225,6 +225,25 @@ TEST_CASE("a registry outside `allow` is refused before anything is asked") {
   CHECK(bench.fetcher.requests.empty());
 }
 
+TEST_CASE("what clients ask for is counted by registry, refused or not, and the newest 256 names are kept") {
+  MirrorBench bench;
+  const auto& asked = bench.mirror->asked_registries();
+  CHECK_FALSE(asked.since("docker.io"));
+  bench.get("/v2/library/nginx/manifests/1");
+  bench.get("/v2/library/nginx/blobs/" + sha256_of("none").str());
+  CHECK(asked.counts() == std::map<std::string, std::uint64_t>{{"docker.io", 2}});
+  bench.loop.advance(10s);
+  REQUIRE(asked.since("docker.io"));
+  CHECK(*asked.since("docker.io") >= 10s);
+  for (int i = 0; i < 300; ++i) {
+    bench.get("/v2/app/manifests/1?ns=r" + std::to_string(i) + ".example");
+    bench.loop.advance(1s);
+  }
+  CHECK(asked.counts().size() == 256);
+  CHECK_FALSE(asked.since("docker.io"));
+  CHECK(asked.since("r299.example"));
+}
+
 TEST_CASE("a reload reaches targets that were seen before it") {
   MirrorBench bench;
   bench.get("/v2/library/nginx/manifests/1");

@@ -1,5 +1,7 @@
 #include "proxy/registry/docker_config.h"
 
+#include "proxy/registry/domain.h"
+
 #include <string>
 
 #include "proxy/registry/text.h"
@@ -266,4 +268,27 @@ TEST_CASE("a broken file is told with the place where it breaks") {
             .find("the name of a helper was expected") != std::string::npos);
   CHECK(all(parse(R"({"HttpHeaders": {"x": "y"}})")).find("no `auths`") != std::string::npos);
   CHECK(all(parse("{}")).empty());
+}
+
+TEST_CASE("hosts are related by their registrable domain") {
+  CHECK(registrable_domain("auth.docker.io") == "docker.io");
+  CHECK(registrable_domain("a.b.example.co.uk") == "example.co.uk");
+  CHECK(registrable_domain("co.uk").empty());
+  CHECK(registrable_domain("localhost").empty());
+  CHECK(registrable_domain("10.0.0.1").empty());
+  CHECK(registrable_domain("::1").empty());
+}
+
+TEST_CASE("an entry is near when its host is of the same domain, and not for a common end of names") {
+  const auto is_near = [](const char* key, const char* host) {
+    RegistryPlace place;
+    place.host = host;
+    place.path = "team/app";
+    return is_near_miss(*parse_registry_key(key), place);
+  };
+  CHECK(is_near("registry.cn-hangzhou.aliyuncs.com", "crpi-1.cn-hangzhou.personal.cr.aliyuncs.com"));
+  CHECK(is_near("harbor.site.com.cn", "reg.site.com.cn"));
+  CHECK_FALSE(is_near("harbor.site.com.cn", "reg.other.com.cn"));
+  CHECK_FALSE(is_near("harbor.site.co.uk", "reg.other.co.uk"));
+  CHECK_FALSE(is_near("10.0.0.1", "10.1.0.1"));
 }

@@ -116,6 +116,22 @@ TEST_CASE("credentials of the star are not sent where the client alone chose the
   CHECK(made->settings_for("evil.example", 443)->credentials.empty());
 }
 
+// rules: star-certificate
+TEST_CASE("a client certificate of the star is not shown where the client alone chose the host") {
+  HostSettings any;
+  any.cert_file = "/c.crt";
+  any.key_file = "/c.key";
+  any.ca_file = "/ca";
+  const auto made =
+      rules({{"known.io", mirror({})}}, {{"*", std::make_shared<const HostSettings>(std::move(any))}});
+  const auto evil = (*made->resolve("evil.example", "a"))->endpoints[0];
+  CHECK(evil.settings->cert_file.empty());
+  CHECK(evil.settings->key_file.empty());
+  CHECK(evil.settings->ca_file == "/ca");
+  CHECK(made->settings_for("evil.example", 443)->cert_file.empty());
+  CHECK((*made->resolve("known.io", "a"))->endpoints[0].settings->cert_file == "/c.crt");
+}
+
 TEST_CASE("443 and 80 are the default ports of a host name, others are hosts of their own") {
   const auto made = rules({}, {{"a.io", user("a")}, {"b.io:443", user("b")}});
   CHECK(made->settings_for("a.io", 443)->credentials.username == "a");

@@ -337,6 +337,29 @@ TEST_CASE("an identity token is posted, and asked for by GET where POST is unkno
   CHECK(up.client.sent().back().header("Authorization") == "Bearer T");
 }
 
+// rules: refused-identity-token
+TEST_CASE("an identity token that has run out is refused credentials, and left alone for 30 s") {
+  Upstreams up;
+  auto host = std::make_shared<registry::HostSettings>();
+  host->credentials.identity_token = "s3cret";
+  host->credentials.source = "configs.test.auth";
+  up.configure("reg.example", host);
+  up.client.reply(kBlob, challenge(kBearer));
+  up.client.reply("POST https://auth.reg.example/token", status(400, {}, R"({"error":"invalid_grant"})"));
+  for (int i = 0; i < 2; ++i) {
+    const auto answer = up.fetch(up.blob("reg.example", "app"));
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().code == Errc::denied);
+    CHECK(answer.error().diagnosis == "credentials_refused");
+    CHECK(answer.error().message.find("to the credentials of configs.test.auth") != std::string::npos);
+    CHECK(answer.error().message.find("s3cret") == std::string::npos);
+  }
+  CHECK(up.client.count("POST https://auth.reg.example/token") == 1);
+  up.loop.advance(31s);
+  REQUIRE_FALSE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(up.client.count("POST https://auth.reg.example/token") == 2);
+}
+
 TEST_CASE("a token server that limits us is not asked again before its time") {
   Upstreams up;
   up.client.reply(kBlob, challenge(kBearer));
@@ -374,16 +397,6 @@ TEST_CASE("a password file is read anew when it changes") {
   write("longer\n");
   REQUIRE(fetch());
   CHECK(up.client.sent().back().header("Authorization") == "Basic bWU6bG9uZ2Vy");
-}
-
-TEST_CASE("hosts are related by their registrable domain") {
-  using upstream::registrable_domain;
-  CHECK(registrable_domain("auth.docker.io") == "docker.io");
-  CHECK(registrable_domain("a.b.example.co.uk") == "example.co.uk");
-  CHECK(registrable_domain("co.uk").empty());
-  CHECK(registrable_domain("localhost").empty());
-  CHECK(registrable_domain("10.0.0.1").empty());
-  CHECK(registrable_domain("::1").empty());
 }
 
 TEST_CASE("a token server on the registry's own host is met with the registry's TLS settings") {
@@ -445,4 +458,59 @@ TEST_CASE("refusals that still hold are not forgotten for one that is added") {
   CHECK(refusals.holding("1", now));
   CHECK(refusals.holding("last", now));
   CHECK(refusals.size() == 1024);
+}
+
+// rules: good-token-outlives-refusals
+TEST_CASE("a token server that limits or refuses a renewal takes nothing from the token that is good") {
+  Upstreams up;
+  up.configure("reg.example", up.login("me", "pw"));
+  const int code = GENERATE(429, 401);
+  up.client.reply(kBlob, challenge(kBearer));
+  up.client.reply(kBlob, ok());
+  up.client.reply(kLoginToken, token("T1", ",\"expires_in\":600"));
+  up.client.reply(kLoginToken, status(code, {{"Retry-After", "300"}}));
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  up.loop.advance(545s);  // past the renewal, before the end
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(up.fetch(up.blob("reg.example", "app")));
+    CHECK(up.client.sent().back().header("Authorization") == "Bearer T1");
+    up.loop.advance(6s);
+  }
+  CHECK(up.client.count(kLoginToken) == 2);
+}
+
+TEST_CASE("a token where a registry wants a password is said as that, with its source") {
+  Upstreams up;
+  auto host = std::make_shared<registry::HostSettings>();
+  (GENERATE(true, false) ? host->credentials.identity_token : host->credentials.registry_token) = "s3cret";
+  host->credentials.source = "configs.test.auth";
+  up.configure("reg.example", host);
+  up.client.reply(kBlob, challenge("Basic realm=x"));
+  auto answer = up.fetch(up.blob("reg.example", "app"));
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == Errc::denied);
+  CHECK(answer.error().diagnosis == "credentials_unusable");
+  CHECK(answer.error().message.find("configs.test.auth are a token") != std::string::npos);
+  CHECK(answer.error().message.find("no credentials are configured") == std::string::npos);
+  CHECK(answer.error().message.find("s3cret") == std::string::npos);
+}
+
+// rules: refused-registry-token
+TEST_CASE("a registry token that is refused is left alone for 30 s") {
+  Upstreams up;
+  auto host = std::make_shared<registry::HostSettings>();
+  host->credentials.registry_token = "RT";
+  up.configure("reg.example", host);
+  up.client.reply(kBlob, challenge(kBearer));
+  const auto sent = [&] {
+    std::size_t count = 0;
+    for (const auto& one : up.client.sent()) count += one.header("Authorization") == "Bearer RT";
+    return count;
+  };
+  REQUIRE_FALSE(up.fetch(up.blob("reg.example", "app")));
+  REQUIRE_FALSE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(sent() == 1);
+  up.loop.advance(31s);
+  REQUIRE_FALSE(up.fetch(up.blob("reg.example", "app")));
+  CHECK(sent() == 2);
 }
