@@ -355,6 +355,8 @@ void EndpointWalk::on_login_taken(Result<upstream::Landed> landed) {
   const int status = landed->response.head.status;
   landed->response.body.reset();
   if (status != 401 && status != 403) {
+    if (login_.is_sent_as_it_is())
+      kit_.flows.basic_refusals.forget(upstream::basic_key(endpoint_, *login_.credentials));
     report_.add("login", StepState::good, fmt::format("{} answers {}", endpoint_.base.authority(), status));
     return finish(upstream::FetchResponse{});
   }
@@ -366,6 +368,10 @@ void EndpointWalk::on_login_taken(Result<upstream::Landed> landed) {
   } else {
     upstream::explain_none(error, endpoint_, login_);
   }
+  // Neither a pull nor the next check tries it again at once: accounts get locked.
+  if (status == 401 && login_.is_sent_as_it_is())
+    kit_.flows.basic_refusals.add(upstream::basic_key(endpoint_, *login_.credentials), parts_.loop.now(),
+                                  error);
   fail("login", std::move(error));
 }
 

@@ -240,6 +240,28 @@ TEST_CASE("refused credentials are not tried again by a check that follows", "[c
   CHECK(tried() == first);
 }
 
+// rules: check-login-keeps-accounts
+TEST_CASE("a login that was refused is tried again neither by a check nor by a pull", "[check]") {
+  Flow flow;
+  flow.upstream.require_basic("robot", "s3cret");
+  flow.layerd.stop();
+  flow.layerd.configure(flow.mirrors() +
+                        fmt::format("configs: {{\"{}\": {{auth: {{username: robot, password: no}}}}}}\n",
+                                    flow.upstream.address()));
+  flow.layerd.start();
+  const auto tried = [&] {
+    int count = 0;
+    for (const auto& request : flow.upstream.seen()) count += request.authorization.empty() ? 0 : 1;
+    return count;
+  };
+  CHECK(check(flow.layerd, "registry.test").code() == "credentials_refused");
+  const int first = tried();
+  CHECK(first == 1);
+  CHECK(check(flow.layerd, "registry.test").code() == "credentials_refused");
+  CHECK(code_in(flow.layerd.get(Flow::manifest("1"))) == "credentials_refused");
+  CHECK(tried() == first);
+}
+
 TEST_CASE("four checks run at once, who hangs up makes room, and what is no name is refused", "[check]") {
   Flow flow;
   flow.upstream.add(make_image({{300}}), "team/app", "1");
