@@ -1,6 +1,7 @@
 """What every bench needs: processes with their CPU time, free ports, blobs, peers. Loopback and own
 network namespaces only; everything started here is ended here, by pid."""
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
@@ -34,12 +35,21 @@ def wait_port(host, port, seconds=20):
     raise RuntimeError(f"nothing listens on {host}:{port}")
 
 
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+
+
+def die_with_us():
+    """In a child: killed when the bench is, however that ends."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Process:
-    def __init__(self, argv, log, netns=None, env=None):
+    def __init__(self, argv, log, netns=None, env=None, **more):
         if netns:
             argv = ["ip", "netns", "exec", netns] + argv
         self.log = open(log, "ab")
-        self.popen = subprocess.Popen(argv, stdout=self.log, stderr=self.log, env=env)
+        self.popen = subprocess.Popen(argv, env=env, preexec_fn=die_with_us, **{"stdout": self.log, "stderr": self.log, **more})
         self.pid = self.popen.pid
 
     def stat_pids(self):

@@ -178,8 +178,12 @@ void BlobRows::partials(const std::function<bool(const Digest&, const PartialEnt
   });
 }
 
-std::string BlobRows::units(const Digest& digest) const {
-  return index_.get(Table::units, digest_key(digest)).value_or("");
+std::vector<Digest> BlobRows::units(const Digest& digest) const {
+  const std::string row = index_.get(Table::units, digest_key(digest)).value_or("");
+  std::vector<Digest> units;
+  for (std::size_t at = 0; at + 32 <= row.size(); at += 32)
+    units.push_back(Digest::from_raw(DigestAlgorithm::sha256, ByteView(row).substr(at, 32)));
+  return units;
 }
 
 void BlobRows::put_units(const Digest& digest, std::string units) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cache/file_ops.h"
 #include "cache/index.h"
@@ -55,7 +56,7 @@ class BlobRows {
   void partials(const std::function<bool(const Digest&, const PartialEntry&)>& row) const;
 
   // The sha256 of each 8 MiB of a blob, 32 raw bytes each; empty if not known.
-  std::string units(const Digest& digest) const;
+  std::vector<Digest> units(const Digest& digest) const;
   void put_units(const Digest& digest, std::string units);
 
   std::string note(ByteView name) const;  // a row of the meta table; empty if absent

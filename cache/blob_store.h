@@ -62,6 +62,8 @@ class BlobStore {
   // The partial blob of `digest`: a new one or what a former download left. While it is held no
   // other is given out (two calls answer the same object). Reserves nothing yet.
   virtual Ticket begin(const Digest& digest, Done<PartialBlobPtr> done) = 0;
+  // sha256 of each 8 MiB of a finished blob of more than one such unit; empty where it is not known.
+  virtual std::vector<Digest> units(const Digest& digest) const = 0;
   // Makes room for `more` bytes of `digest` by evicting. Errors: no_space: neither cap nor floor can
   // be kept even so. Ask before each growth (several MiB at a time), give back by the write itself.
   virtual Ticket reserve(const Digest& digest, ByteCount more, Done<Ok> done) = 0;

@@ -13,6 +13,20 @@ constexpr ByteCount kCatchUp = 1_MiB;  // per step, so that writes get their tur
 constexpr ByteCount kMostAtOnce = 1_MiB;
 constexpr ByteCount kSyncBytes = 32_MiB;
 constexpr Duration kSyncTime = 5s;
+constexpr std::size_t kHashRead = 256 << 10;
+
+// Worker side.
+Result<Digest> hash_of(const File& file, ByteRange range) {
+  Hasher hasher(DigestAlgorithm::sha256);
+  while (!range.empty()) {
+    auto bytes = file.read_at(range.first, std::min<ByteCount>(kHashRead, range.size()));
+    if (!bytes) return std::move(bytes).error();
+    if (bytes->empty()) return Error{Errc::local_io, "the file " + file.path() + " is shorter than it was"};
+    hasher.update(bytes->view());
+    range.first += bytes->size();
+  }
+  return hasher.finish();
+}
 
 }  // namespace
 
@@ -215,6 +229,26 @@ Ticket DiskPartial::read(ByteCount offset, ByteCount max, Done<Bytes> done) {
         return bytes;
       },
       std::move(done));
+}
+
+Ticket DiskPartial::hash(ByteRange range, Done<Digest> done) {
+  const bool is_there = data_ && range.size() <= kUnitBytes && present_.contains(range);
+  return workers_.run<Digest>(
+      "hash of a unit",
+      [file = is_there ? data_ : nullptr, range, name = digest_]() -> Result<Digest> {
+        if (!file)
+          return Error{Errc::range_unsatisfiable, fmt::format("bytes {} to {} of {} are not all present",
+                                                              range.first, range.end, name.str())};
+        return hash_of(*file, range);
+      },
+      std::move(done));
+}
+
+void DiskPartial::take_back(ByteRange range) {
+  LAYERD_ON_LOOP(loop_);
+  present_.remove(range);
+  if (host_ != nullptr) host_->partial_shrank(digest_, present_.total());
+  add_step([range](PartialFile& file) { return file.take_back(range); }, nullptr);
 }
 
 Ticket DiskPartial::verify(Done<Ok> done) {

@@ -23,6 +23,8 @@ class DiskPartial final : public PartialBlob, public std::enable_shared_from_thi
     virtual ~Host() = default;
     virtual void partial_grew(const Digest& digest, ByteCount bytes) = 0;
     virtual void partial_emptied(const Digest& digest, ByteCount bytes) = 0;
+    // Some of its bytes were taken back; so many are left.
+    virtual void partial_shrank(const Digest& digest, ByteCount left) = 0;
     virtual void partial_failed(const Error& error) = 0;
     // Nobody holds it and nothing runs. It may be dropped from inside.
     virtual void partial_idle(const Digest& digest) = 0;
@@ -43,6 +45,8 @@ class DiskPartial final : public PartialBlob, public std::enable_shared_from_thi
   ByteCount hashed_front() const override { return front_; }
   Ticket write(ByteCount offset, Bytes bytes, Done<Ok> done) override;
   Ticket read(ByteCount offset, ByteCount max, Done<Bytes> done) override;
+  Ticket hash(ByteRange range, Done<Digest> done) override;
+  void take_back(ByteRange range) override;
   Ticket verify(Done<Ok> done) override;
   Ticket hasher_at_front(Done<std::pair<ByteCount, Hasher>> done) override;
   unsigned generation() const override { return epoch_; }

@@ -56,8 +56,7 @@ class DiskStore final : public BlobStore, private DiskPartial::Host, private Roo
   // A reload: in force from the next reservation on; gc() or the next download evicts down to them.
   void set_limits(SpaceLimit max_size, SpaceLimit min_free) { room_.set_limits(max_size, min_free); }
 
-  // sha256 of each 8 MiB of a finished blob, 32 raw bytes each; empty up to 8 MiB or if unknown.
-  std::string units(const Digest& digest) const { return rows_.units(digest); }
+  std::vector<Digest> units(const Digest& digest) const override { return rows_.units(digest); }
   // Folders are being listed for blobs without a row, or a rest of the journal is being taken in.
   bool is_rebuilding() const { return is_rebuilding_; }
 
@@ -100,6 +99,7 @@ class DiskStore final : public BlobStore, private DiskPartial::Host, private Roo
   // DiskPartial::Host
   void partial_grew(const Digest& digest, ByteCount bytes) override;
   void partial_emptied(const Digest& digest, ByteCount bytes) override;
+  void partial_shrank(const Digest& digest, ByteCount left) override;
   void partial_failed(const Error& error) override { note_error(error); }
   void partial_idle(const Digest& digest) override;
   std::string partial_mismatched(const Digest& digest) override;

@@ -218,6 +218,12 @@ void DiskStore::partial_emptied(const Digest& digest, ByteCount) {
   set_gauges();
 }
 
+void DiskStore::partial_shrank(const Digest& digest, ByteCount left) {
+  room_.settle(digest);
+  rows_.put_partial(digest, {left, unix_now()});
+  set_gauges();
+}
+
 void DiskStore::partial_idle(const Digest& digest) {
   const auto found = partials_.find(digest);
   if (found == partials_.end()) return;

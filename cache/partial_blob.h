@@ -41,6 +41,13 @@ class PartialBlob {
   // 1..max bytes that are present at `offset`. Errors: local_io; range_unsatisfiable if absent.
   virtual Ticket read(ByteCount offset, ByteCount max, Done<Bytes> done) = 0;
 
+  // sha256 of [range), at most 8 MiB, by reading it back; all of it is present. Errors: local_io;
+  // range_unsatisfiable if a part is absent, or was taken back meanwhile.
+  virtual Ticket hash(ByteRange range, Done<Digest> done) = 0;
+  // These bytes are known to be wrong: they are absent from now on, here and in the record, and the front
+  // begins anew if it had passed them. Writes of them that still run must have been answered before.
+  virtual void take_back(ByteRange range) = 0;
+
   // All bytes are present: lets the front reach the end and compares the digest.
   // Errors: digest_mismatch: every byte is discarded, a copy is set aside (quarantine), counted;
   // the object is empty again and may be filled from another source.

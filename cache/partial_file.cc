@@ -54,6 +54,7 @@ Result<PartialFile::Loaded> PartialFile::load() {
   record_end_ = record.valid_end;
   needs_boot_ = record.needs_boot;
   present_ = record.present;
+  size_ = record.size;
   if (record.valid_end < text->size())
     if (auto cut = files_->truncate(**ranges, record.valid_end); !cut) return std::move(cut).error();
   if (record.valid_end > kCompactRecord && !needs_boot_) {
@@ -147,6 +148,34 @@ Result<Ok> PartialFile::catch_up(ByteCount most) {
   return Ok{};
 }
 
+void PartialFile::begin_hash() {
+  front_ = 0;
+  hasher_ = Hasher(digest_.algorithm());
+  unit_.reset();
+  units_.clear();
+}
+
+// The record is appended to and cannot take anything back: it is written anew, and what it then says was not
+// synced is trusted under this boot only.
+Result<Ok> PartialFile::take_back(ByteRange range) {
+  if (front_ > range.first) begin_hash();
+  present_.remove(range);
+  unrecorded_.remove(range);
+  if (!ranges_) return Ok{};
+  std::string whole = boot_entry(boot_id_);
+  if (size_) whole += size_entry(*size_);
+  if (!present_.ranges().empty()) whole += ranges_entry(present_.ranges());
+  if (auto replaced = replace_file(layout_.ranges(digest_), whole); !replaced) return replaced;
+  auto again = files_->open(layout_.ranges(digest_), O_RDWR);
+  if (!again) return std::move(again).error();
+  ranges_ = *again;
+  record_end_ = whole.size();
+  needs_boot_ = false;
+  unrecorded_.clear();
+  unrecorded_size_.reset();
+  return Ok{};
+}
+
 Result<ByteCount> PartialFile::record() {
   if (!ranges_ || (unrecorded_.ranges().empty() && !unrecorded_size_)) return record_end_;
   std::string entries;
@@ -172,7 +201,7 @@ Result<Ok> PartialFile::mark_synced(ByteCount end) {
   return synced;
 }
 
-void PartialFile::set_size(ByteCount size) { unrecorded_size_ = size; }
+void PartialFile::set_size(ByteCount size) { size_ = unrecorded_size_ = size; }
 
 Result<Ok> PartialFile::compare(ByteCount size) const {
   if (front_ != size) {
@@ -218,10 +247,8 @@ Result<Ok> PartialFile::reset(const std::string& aside) {
   is_renamed_ = false;  // a file that is at its place already is found there by its name
   present_.clear();
   unrecorded_.clear();
-  front_ = 0;
-  hasher_ = Hasher(digest_.algorithm());
-  unit_.reset();
-  units_.clear();
+  size_.reset();
+  begin_hash();
   if (!moved) return moved;
   return removed ? forgotten : removed;
 }

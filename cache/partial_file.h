@@ -39,6 +39,8 @@ class PartialFile {
   Result<Ok> write(ByteCount offset, const std::vector<ByteView>& pieces);
   // Hashes up to `most` bytes that came before the front reached them.
   Result<Ok> catch_up(ByteCount most);
+  // The range is absent again; the hash begins anew if the front had passed its beginning.
+  Result<Ok> take_back(ByteRange range);
   // Notes what is not yet noted; where the record ends afterwards.
   Result<ByteCount> record();
   // Beside other calls: touches nothing but `data`.
@@ -63,6 +65,7 @@ class PartialFile {
   Result<Ok> open_files();
   Result<Ok> append(const std::string& entries);
   bool needs_own_unit() const;
+  void begin_hash();
   void hash(ByteView bytes);
 
   FileOpsPtr files_;
@@ -75,7 +78,7 @@ class PartialFile {
   bool needs_boot_ = true;
   bool folder_synced_ = false;
   bool is_renamed_ = false;  // a commit came so far
-  std::optional<ByteCount> unrecorded_size_;
+  std::optional<ByteCount> size_, unrecorded_size_;
   RangeSet present_;
   RangeSet unrecorded_;
   ByteCount front_ = 0;

@@ -77,6 +77,7 @@ Ticket AdminApi::reply_later(AdminReply reply, Callback<void(AdminReply)> done) 
 
 AdminReply AdminApi::read(const AdminRequest& request) {
   if (request.path == "/v1/status" && status_) return {200, status_()};
+  if (request.path == "/v1/peers" && peers_) return {200, peers_()};
   if (request.path == "/v1/waits") return waits();
   if (request.path == "/v1/cache/blobs") return blobs(request);
   if (request.path == "/v1/cache/tags") return tags();

@@ -46,6 +46,8 @@ class AdminApi {
   void set_check(Check check) { check_ = std::move(check); }
   // What GET /v1/status answers; without it (no daemon) that request is 404. Set once.
   void set_status(Callback<Json()> status) { status_ = std::move(status); }
+  // What GET /v1/peers answers (daemon/peers_json.h); without it that request is 404. Set once.
+  void set_peers(Callback<Json()> peers) { peers_ = std::move(peers); }
   // What POST /v1/reload does and answers; without it that request is 404. Set once.
   using Reload = Callback<Ticket(Done<Json> done)>;
   void set_reload(Reload reload) { reload_ = std::move(reload); }
@@ -62,7 +64,7 @@ class AdminApi {
   Loop& loop_;
   cache::BlobStore& store_;
   cache::Catalog& catalog_;
-  Callback<Json()> status_;
+  Callback<Json()> status_, peers_;
   Reload reload_;
   Check check_;
 };

@@ -72,6 +72,8 @@ Result<std::unique_ptr<App>> App::start(UvLoop& loop, SettingsPtr settings, Conf
   if (auto opened = app->open_store(); !opened) return std::move(opened).error();
   app->load_key();
   app->build_upstream();
+  app->build_downloads();
+  if (auto sharing = app->build_peers(); !sharing) return std::move(sharing).error();
   app->build_mirror();
   app->build_check();
   app->credential_files_ = std::make_unique<CredentialFiles>(loop, *app->fetcher_);
@@ -84,6 +86,7 @@ Result<std::unique_ptr<App>> App::start(UvLoop& loop, SettingsPtr settings, Conf
 // Listeners first, then who serves, then what they stand on. Workers end before what their answers
 // would touch on the loop is gone.
 App::~App() {
+  sharing_out_.reset();
   draining_exchanges_.reset();
   closing_store_.reset();
   admin_tcp_listener_.reset();
@@ -93,8 +96,11 @@ App::~App() {
   admin_guest_server_.reset();
   admin_tcp_server_.reset();
   server_.reset();
+  if (peers_) peers_->stop_serving();
   mirror_.reset();
   downloads_.reset();
+  peers_.reset();
+  remembering_.reset();
   learning_.reset();
   credential_files_.reset();
   fetcher_.reset();
@@ -147,17 +153,12 @@ void App::build_upstream() {
       loop_, *workers_, *children_, *client_, [this] { return settings_->compiled_rules; }, metrics_,
       fetcher_settings());
   fetcher_->set_credentials(credential_rules());
-  fetcher_->set_download_limit(settings_->download_limit);
+  share_out_downloads();
 }
 
 void App::build_mirror() {
-  learning_ = std::make_unique<proxy::LearningFetcher>(*fetcher_, store_->catalog(), loop_);
-  proxy::DownloadSettings downloads;
-  downloads.stall = settings_->stall_timeout;
-  downloads_ =
-      std::make_unique<proxy::DownloadTable>(loop_, *store_, *learning_, *buffers_, metrics_, downloads);
-  const proxy::MirrorParts parts{loop_,       *workers_,  metrics_,  *store_, store_->catalog(),
-                                 *downloads_, *learning_, *buffers_, owners_, *cgroups_,
+  const proxy::MirrorParts parts{loop_,       *workers_,     metrics_,  *store_, store_->catalog(),
+                                 *downloads_, *remembering_, *buffers_, owners_, *cgroups_,
                                  *key_};
   mirror_ = std::make_unique<proxy::Mirror>(parts, mirror_settings(), pages());
   http::ServerLimits limits;
@@ -165,6 +166,7 @@ void App::build_mirror() {
   server_ = std::make_unique<http::Server>(loop_, *mirror_, metrics_, limits);
   admin_ = std::make_unique<AdminApi>(loop_, *store_, store_->catalog());
   admin_->set_status([this] { return status(); });
+  if (peers_) admin_->set_peers([this] { return peers_->json(); });
   admin_->set_check(
       [this](const std::string& name, const std::string& platform, Callback<void(AdminReply)> done) {
         return check(name, platform, std::move(done));
@@ -190,7 +192,9 @@ proxy::MirrorSettingsPtr App::mirror_settings() const {
   settings->check_within = settings_->tags_check_within;
   settings->immutable = settings_->tags_immutable_patterns;
   settings->access = settings_->access;
-  settings->offline = settings_->offline;
+  // Where there are members, offline is an upstream that never answers: what it cannot be asked about they
+  // are.
+  settings->offline = settings_->offline && !peers_;
   settings->instance = upstream::via_name(instance_);
   return settings;
 }
@@ -222,6 +226,7 @@ Result<Ok> App::listen(std::vector<systemd::InheritedSocket> sockets) {
   std::vector<net::Address> own = listener_->addresses();
   if (admin_tcp_listener_)
     own.insert(own.end(), admin_tcp_listener_->addresses().begin(), admin_tcp_listener_->addresses().end());
+  if (peers_) own.insert(own.end(), peers_->addresses().begin(), peers_->addresses().end());
   dialer_->set_listeners(std::move(own));
   return Ok{};
 }
@@ -308,11 +313,15 @@ std::vector<std::string> App::apply(SettingsPtr settings, ConfigState state) {
   fetcher_->give_another_chance();
   fetcher_->set_credentials(credential_rules());
   credential_files_->watch(settings_->credentials.docker_configs);
-  fetcher_->set_download_limit(settings_->download_limit);
+  share_out_downloads();
   client_->set_connections_per_host(settings_->connections_per_registry);
   client_->set_proxies(proxy_rules(*settings_));
   downloads_->set_stall(settings_->stall_timeout);
   store_->set_limits(limit_of(settings_->cache_max_size), limit_of(settings_->cache_min_free));
+  if (peers_) {
+    peers_->apply(settings_);
+    use_peers();
+  }
   mirror_->set_settings(mirror_settings());
   log::set(settings_->log_level, settings_->log_format);
   config_loads("taken").add();
@@ -337,6 +346,7 @@ void App::drain(Callback<void()> done) {
     admin_root_server_.reset();
     admin_guest_server_.reset();
     admin_tcp_server_.reset();
+    if (peers_) peers_->stop_serving();
     mirror_.reset();
     downloads_.reset();
     closing_store_ = store_->close([this, done = std::move(done)](Result<Ok> closed) mutable {

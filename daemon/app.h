@@ -13,6 +13,7 @@
 #include "daemon/config.h"
 #include "daemon/credential_files.h"
 #include "daemon/settings.h"
+#include "daemon/site_part.h"
 #include "proxy/check_parts.h"
 #include "proxy/download_table.h"
 #include "proxy/http/client_pool.h"
@@ -81,6 +82,10 @@ class App {
   Result<Ok> open_store();
   void load_key();
   void build_upstream();
+  void build_downloads();
+  Result<Ok> build_peers();
+  void use_peers();
+  void share_out_downloads();
   void build_mirror();
   void build_check();
   Json check_json(const proxy::CheckReport& report) const;
@@ -121,9 +126,11 @@ class App {
   std::optional<proxy::CheckParts> check_parts_;
   std::vector<std::weak_ptr<int>> checks_;  // that run; some have ended
   std::unique_ptr<proxy::LearningFetcher> learning_;
+  std::unique_ptr<proxy::SiteFetcher> remembering_;
   std::unique_ptr<SealingKey> key_;
   net::KernelSocketOwners owners_;
   std::unique_ptr<net::KernelCgroups> cgroups_;
+  std::unique_ptr<SitePart> peers_;  // null: nothing is shared
   std::unique_ptr<proxy::DownloadTable> downloads_;
   std::unique_ptr<proxy::Mirror> mirror_;
   std::unique_ptr<proxy::SiteService> site_;
@@ -131,7 +138,7 @@ class App {
   std::unique_ptr<AdminService> admin_root_, admin_guest_;
   std::unique_ptr<http::Server> server_, admin_root_server_, admin_guest_server_, admin_tcp_server_;
   std::unique_ptr<net::Listener> listener_, admin_listener_, admin_tcp_listener_;
-  Ticket draining_exchanges_, closing_store_;
+  Ticket draining_exchanges_, closing_store_, sharing_out_;
 };
 
 }  // namespace layerd::daemon

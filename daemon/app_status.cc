@@ -11,7 +11,7 @@ namespace {
 
 double seconds_of(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
-Json downloads_json(const proxy::Downloads& downloads) {
+Json downloads_json(const proxy::Downloads& downloads, const SitePart* peers) {
   Json rows = Json::array();
   for (const auto& row : downloads.status())
     rows.push_back({{"digest", row.digest.str()},
@@ -22,6 +22,9 @@ Json downloads_json(const proxy::Downloads& downloads) {
                     {"followers", row.followers},
                     {"segments", row.segments},
                     {"endpoint", row.endpoint},
+                    {"from_members", row.from_members},
+                    {"from_upstream", row.from_upstream},
+                    {"units", peers ? peers->units(row.digest) : Json::array()},
                     {"bytes_per_second", std::round(row.bytes_per_second)},
                     {"age_seconds", row.age_seconds}});
   return rows;
@@ -66,11 +69,13 @@ Json cache_json(const cache::StoreStats& stats, const std::string& path) {
 
 // hit_rate counts answers that needed no upstream of their own.
 Json traffic_json(const proxy::ServedTally& served, ByteCount upstream_bytes) {
-  const auto own = served.hits + served.joins + served.stale, all = own + served.from_upstream;
+  const auto own = served.hits + served.joins + served.from_peers + served.stale,
+             all = own + served.from_upstream;
   return {{"exchanges", served.exchanges},
           {"errors", served.errors},
           {"hits", served.hits},
           {"joins", served.joins},
+          {"from_peers", served.from_peers},
           {"from_upstream", served.from_upstream},
           {"stale", served.stale},
           {"served_bytes", served.bytes},
@@ -100,7 +105,7 @@ Json App::status() const {
       {"cache", cache_json(stats, settings_->cache_path)},
       {"traffic", traffic_json(mirror_->tally(), metrics_.total("layerd_upstream_bytes_total"))},
       {"asked", mirror_->asked_registries().counts()},
-      {"downloads", downloads_json(*downloads_)},
+      {"downloads", downloads_json(*downloads_, peers_.get())},
       {"upstreams", upstreams_json(*fetcher_, loop_.now())},
       {"outstanding", loop_.ledger().size()},
       {"buffers_bytes", buffers_->in_use()},
@@ -118,6 +123,7 @@ std::string App::trouble() const {
   if (store_->stats().read_only) return "the disk refuses writes; new blobs are passed through unkept";
   if (const auto files = file_troubles(); !files.empty())
     return "a file of credentials or certificates cannot be used; `layerd status` says which";
+  if (peers_ && !peers_->trouble().empty()) return peers_->trouble();
   return cgroups_->trouble();
 }
 

@@ -11,7 +11,10 @@
 #include "daemon/cache_commands.h"
 #include "daemon/check_command.h"
 #include "daemon/config_command.h"
+#include "daemon/join_command.h"
 #include "daemon/opener_command.h"
+#include "daemon/peers_command.h"
+#include "daemon/peers_secret_command.h"
 #include "daemon/serve.h"
 #include "daemon/setup_command.h"
 #include "daemon/status_command.h"
@@ -28,6 +31,9 @@ struct Choice {
   StatusOptions status;
   CheckOptions checked;
   SetupOptions setup;
+  InviteOptions invite;
+  JoinOptions join;
+  std::string out;
   std::vector<std::string> names;
   std::function<int()> run;
 };
@@ -129,6 +135,41 @@ void add_setup_command(CLI::App& app, Choice& choice) {
       [&] { choice.run = [&] { return setup_command(choice.config, choice.config_given, choice.setup); }; });
 }
 
+void add_peers_commands(CLI::App& app, Choice& choice) {
+  auto* peers = app.add_subcommand("peers", "who shares with this node, and how they are doing")
+                    ->require_subcommand(0, 1);
+  peers->add_flag("--json", choice.json, "for machines (docs/status.md)");
+  peers->callback([&choice, peers] {
+    if (!peers->get_subcommands().empty()) return;
+    choice.run = [&choice] {
+      auto settings = settings_for_command(choice.config, choice.config_given);
+      return settings ? peers_command((*settings)->admin_socket, choice.json) : 2;
+    };
+  });
+  auto* invite = peers->add_subcommand("invite", "a file by which a new node becomes a member");
+  invite->add_option("-o,--output", choice.invite.output, "the file, made with mode 0600");
+  invite->add_option("--expires", choice.invite.expires, "how long `layerd join` takes it")
+      ->capture_default_str();
+  invite->callback([&choice] {
+    choice.run = [&choice] {
+      auto settings = settings_for_command(choice.config, choice.config_given);
+      return settings ? invite_command(**settings, choice.invite) : 2;
+    };
+  });
+  auto* join = app.add_subcommand("join", "make this node a member, by an invitation");
+  join->add_option("file", choice.join.file, "what `layerd peers invite` wrote")->required();
+  join->add_flag("--replace", choice.join.replace, "write `peers` anew where another site is configured");
+  join->add_option("--listen", choice.join.listen,
+                   "where to listen; default: every address, the site's port");
+  join->add_option("--zone", choice.join.zone, "this node's part of the site");
+  join->add_option("--cert-file", choice.join.cert_file, "this node's certificate, where the site uses them");
+  join->add_option("--key-file", choice.join.key_file, "its key");
+  join->callback([&choice] { choice.run = [&choice] { return join_command(choice.config, choice.join); }; });
+  auto* secret = peers->add_subcommand("secret", "a new secret for the site (peers.secret_file)");
+  secret->add_option("-o,--out", choice.out, "a file to make for it, instead of the standard output");
+  secret->callback([&] { choice.run = [&] { return peers_secret_command(choice.out); }; });
+}
+
 void add_commands(CLI::App& app, Choice& choice) {
   app.add_subcommand("serve", "the daemon")->callback([&] {
     choice.run = [&] { return serve_command(choice.config, choice.config_given); };
@@ -156,6 +197,7 @@ void add_commands(CLI::App& app, Choice& choice) {
   });
   add_check_command(app, choice);
   add_cache_commands(app, choice);
+  add_peers_commands(app, choice);
   add_setup_command(app, choice);
 }
 

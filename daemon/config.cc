@@ -8,6 +8,7 @@
 #include "daemon/config_aliases.h"
 #include "daemon/config_contradictions.h"
 #include "daemon/config_dns.h"
+#include "daemon/config_peers.h"
 #include "daemon/config_proxy.h"
 #include "daemon/config_registries.h"
 #include "daemon/settings_table.h"
@@ -63,6 +64,8 @@ void add_files(const Settings& settings, std::vector<std::string>& files) {
       if (!name->empty()) files.push_back(*name);
   if (!settings.proxy.password_file.empty()) files.push_back(settings.proxy.password_file);
   for (const auto& name : settings.credentials.docker_configs) files.push_back(name);
+  for (const std::string* name : peer_files(settings.peers))
+    if (!name->empty()) files.push_back(*name);
   std::sort(files.begin(), files.end());
   files.erase(std::unique(files.begin(), files.end()), files.end());
 }
@@ -112,6 +115,7 @@ LoadedConfig parse_config(std::string path, std::string text, const ReadText& re
   if (!path.empty() && holds_secret(settings)) loaded.secret_files.push_back(path);
   if (!settings.proxy.password_file.empty()) loaded.stamps.push_back(settings.proxy.password_stamp);
   add_dns_names(settings.dns, settings.rules);
+  finish_peers(root, settings.peers, read, reader);
   if (!settings.registries_file.empty())
     read_second_file(settings.registries_file, *root.find("registries_file"), read, options, settings,
                      loaded);

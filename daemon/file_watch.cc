@@ -83,4 +83,10 @@ std::vector<net::FileStamp> FileWatch::stamps_now() const {
   return stamps;
 }
 
+Ticket watch_file(UvLoop& loop, const std::string& path, Callback<void()> changed) {
+  auto watch = std::make_unique<FileWatch>(loop, std::move(changed));
+  watch->watch({net::FileStamp::of(path)});
+  return ticket_for([watch = std::move(watch)]() mutable { watch.reset(); });
+}
+
 }  // namespace layerd::daemon

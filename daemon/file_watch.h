@@ -47,4 +47,7 @@ class FileWatch {
   Ticket soon_, slow_;
 };
 
+// Watches one file from now on, until the Ticket is dropped. `changed` may not drop it.
+Ticket watch_file(UvLoop& loop, const std::string& path, Callback<void()> changed);
+
 }  // namespace layerd::daemon

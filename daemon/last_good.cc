@@ -6,6 +6,7 @@
 
 #include "runtime/digest.h"
 #include "runtime/file.h"
+#include "runtime/guarded_file.h"
 #include "runtime/json.h"
 
 namespace layerd::daemon {
@@ -63,7 +64,7 @@ Result<LoadedConfig> load_last_good(const std::string& state_folder) {
     return unusable(path, "its checksum is wrong");
   const ReadText read = [&sources](const std::string& wanted) -> Result<std::string> {
     if (wanted == sources.registries_path) return sources.registries_text;
-    return Error{Errc::not_found, wanted + " was not saved with it"};
+    return read_guarded(wanted, kMostConfigBytes);  // a kubeconfig: its secrets are not kept here
   };
   auto loaded = parse_config(sources.config_path, sources.config_text, read,
                              {.must_exist = false, .check_files = false});

@@ -14,6 +14,8 @@
 #include "proxy/access_settings.h"
 #include "proxy/net/file_stamp.h"
 #include "proxy/net/proxy_rules.h"
+#include "proxy/peers/members_settings.h"
+#include "proxy/peers/share_rules.h"
 #include "proxy/registry/credential_rules.h"
 #include "proxy/registry/pattern.h"
 #include "proxy/registry/rules.h"
@@ -60,6 +62,34 @@ struct ProxySettings {
   bool sets_http = false, sets_https = false, sets_no_proxy = false;
 };
 
+// How the members of a site know each other by certificates; all four or none.
+struct PeerTlsSettings {
+  std::string cert_file, key_file, ca_file;
+  std::vector<registry::Pattern> names;  // of members; a certificate of the CA with another name is refused
+};
+
+// How a cluster's API server is asked for its nodes, as written; what came of it is in MembersSettings.
+struct KubernetesSettings {
+  std::string kubeconfig, context;  // context empty: the file's current one
+  bool in_cluster = false;
+  std::string server, token_file, ca_file;
+  std::string site_label;
+  std::string zone_label = "topology.kubernetes.io/zone";
+  unsigned port = 0;  // of the members; 0: that of peers.listen
+};
+
+// `peers`: nothing is shared without `listen`.
+struct PeersSettings {
+  std::optional<ListenAddress> listen;
+  std::string secret_file;  // or tls; never both, and one of them where `listen` is
+  PeerTlsSettings tls;
+  peers::ShareRules share;
+  KubernetesSettings kubernetes;
+  // Where the others come from; site, zone and listener are in it as well. state_file is set by who wires.
+  peers::MembersSettings members;
+  bool is_on() const { return listen.has_value(); }
+};
+
 struct Settings {
   std::string registries_file;
 
@@ -87,11 +117,17 @@ struct Settings {
   std::vector<std::string> tags_immutable;                 // patterns of registry/repository[:tag]
   std::vector<registry::Pattern> tags_immutable_patterns;  // the same, compiled
 
+  bool tags_from_peers = true;  // while upstream cannot be asked (design.md §3.4)
+
   proxy::AccessSettings access;  // who may have what
+
+  PeersSettings peers;
 
   bool offline = false;
 
-  ByteCount download_limit = 0;  // bytes per second of all downloads together; 0: none
+  ByteCount download_limit = 0;       // bytes per second of all downloads together; 0: none
+  ByteCount upload_limit = 0;         // bytes per second to all members together; 0: none
+  ByteCount site_download_limit = 0;  // as download_limit, for all members of the site together; 0: none
   unsigned connections_per_registry = 32;
   unsigned client_connections = 1024;
   Duration connect_timeout = std::chrono::seconds(5);

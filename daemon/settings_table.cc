@@ -6,6 +6,7 @@
 #include "daemon/config_aliases.h"
 #include "daemon/config_credentials.h"
 #include "daemon/config_dns.h"
+#include "daemon/config_peers.h"
 #include "daemon/config_proxy.h"
 #include "daemon/config_registries.h"
 #include "daemon/config_tls.h"
@@ -120,10 +121,9 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-}  // namespace
-
-const std::vector<Key<Settings>>& settings_keys() {
-  static const std::vector<Key<Settings>> kKeys{
+// Up to `access`.
+std::vector<Key<Settings>> first_keys() {
+  return {
       {"registries_file", "file", "an absolute path", true,
        "A k3s or RKE2 registries.yaml that is read besides this file, at the start and when it changes; what "
        "this file says of a "
@@ -263,6 +263,12 @@ const std::vector<Key<Settings>>& settings_keys() {
          apply_patterns(n, k, s.tags_immutable, &s.tags_immutable_patterns, r);
        },
        [](const Settings& s) { return show_list(s.tags_immutable); }},
+      {"tags.from_peers", "word", "offline, never", true,
+       "Whether a tag may come from another node: offline is only while its registry cannot be asked and "
+       "this "
+       "node knows nothing of the tag.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) { read_from_peers(n, k, s.tags_from_peers, r); },
+       [](const Settings& s) { return std::string(s.tags_from_peers ? "offline" : "never"); }},
       {"access.challenge_ping", "true or false", "", true,
        "true: /v2/ asks for credentials, without which docker, podman and skopeo never send any. They then "
        "get a "
@@ -299,6 +305,12 @@ const std::vector<Key<Settings>>& settings_keys() {
        true, "Repositories for which the node's own credentials are not used: each client brings its own.",
        [](Node n, Name k, Settings& s, ConfigReader& r) { read_require_client(n, k, s.access, r); },
        [](const Settings& s) { return show_require_client(s.access); }},
+  };
+}
+
+// From `allow` on.
+std::vector<Key<Settings>> last_keys() {
+  return {
       {"allow", "list of patterns", "of a registry, or of registry/repository", true,
        "Which registries layerd may ask at all; [] is none.",
        [](Node n, Name k, Settings& s, ConfigReader& r) { apply_patterns(n, k, s.rules.allow, nullptr, r); },
@@ -314,6 +326,19 @@ const std::vector<Key<Settings>>& settings_keys() {
          if (auto rate = r.value(n, k, parse_rate)) s.download_limit = *rate;
        },
        [](const Settings& s) { return rate_text(s.download_limit); }},
+      {"limits.site_download", "rate", "1Mbit to 1000Gbit, or a size per second; none", true,
+       "The same for all nodes of the site together: each takes its share by the number of members that are "
+       "alive. The same value on every node.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         if (auto rate = r.value(n, k, parse_rate)) s.site_download_limit = *rate;
+       },
+       [](const Settings& s) { return rate_text(s.site_download_limit); }},
+      {"limits.upload", "rate", "1Mbit to 1000Gbit, or a size per second; none", true,
+       "What this node sends to the other members of its site, all together.",
+       [](Node n, Name k, Settings& s, ConfigReader& r) {
+         if (auto rate = r.value(n, k, parse_rate)) s.upload_limit = *rate;
+       },
+       [](const Settings& s) { return rate_text(s.upload_limit); }},
       {"limits.connections_per_registry", "number", "1 to 256", true, "Connections to one registry at once.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
          apply_count(n, k, 1, 256, s.connections_per_registry, r);
@@ -355,16 +380,23 @@ const std::vector<Key<Settings>>& settings_keys() {
       {"log.format", "word", "text (logfmt), json", true, "How lines are written.", apply_format,
        [](const Settings& s) { return std::string(s.log_format == log::Format::json ? "json" : "text"); }},
   };
+}
+
+}  // namespace
+
+const std::vector<Key<Settings>>& settings_keys() {
+  static const std::vector<Key<Settings>> kKeys = [] {
+    auto keys = first_keys();
+    for (const auto& key : peer_keys()) keys.push_back(key);
+    for (const auto& key : last_keys()) keys.push_back(key);
+    return keys;
+  }();
   return kKeys;
 }
 
 std::string later_key_message(std::string_view path) {
-  static constexpr std::array<std::pair<const char*, const char*>, 5> kLater{
-      {{"peers", "sharing between nodes"},
-       {"limits.upload", "bandwidth limits"},
-       {"limits.site_download", "bandwidth limits"},
-       {"tags.from_peers", "sharing between nodes"},
-       {"admin.password_file", "a password for the status page"}}};
+  static constexpr std::array<std::pair<const char*, const char*>, 1> kLater{
+      {{"admin.password_file", "a password for the status page"}}};
   for (const auto& [key, what] : kLater)
     if (path == key)
       return fmt::format("{}: not supported by this version of layerd ({} come with a later one); remove it",
@@ -372,19 +404,24 @@ std::string later_key_message(std::string_view path) {
   return {};
 }
 
+// "peers.tls.cert_file": a line of its own for "peers:" and for "  tls:", unless the line before stands
+// below.
 std::string print_settings(const Settings& settings) {
-  std::string out, section;
+  std::string out, before;
   for (const auto& key : settings_keys()) {
     const std::string shown = key.show(settings);
     if (shown.empty()) continue;
     const std::string_view path = key.path;
-    const auto dot = path.find('.');
-    const std::string head(dot == std::string_view::npos ? "" : path.substr(0, dot));
-    if (head != section && !head.empty()) out += head + ":\n";
-    section = head;
-    out += fmt::format("{}{}:{}{}\n", head.empty() ? "" : "  ",
-                       dot == std::string_view::npos ? path : path.substr(dot + 1),
-                       shown.front() == '\n' ? "" : " ", shown);
+    std::size_t begin = 0;
+    std::string indent;
+    for (auto dot = path.find('.'); dot != std::string_view::npos; dot = path.find('.', begin)) {
+      if (!std::string_view(before).starts_with(path.substr(0, dot + 1)))
+        out += fmt::format("{}{}:\n", indent, path.substr(begin, dot - begin));
+      begin = dot + 1;
+      indent += "  ";
+    }
+    out += fmt::format("{}{}:{}{}\n", indent, path.substr(begin), shown.front() == '\n' ? "" : " ", shown);
+    before = path;
   }
   return out;
 }
@@ -436,6 +473,8 @@ std::string settings_markdown() {
   out += rows(host_keys(), "configs.<host>.", HostDraft{});
   out += "\n## One entry of `credentials.helpers`\n\n";
   out += rows(helper_keys(), "credentials.helpers[].", HelperDraft{});
+  out += "\n## One entry of `peers.share`\n\n";
+  out += rows(share_keys(), "peers.share[].", ShareDraft{});
   return out;
 }
 

@@ -79,6 +79,7 @@ class BlobHandler final : public http::Handler {
     Joined joined = services_.parts.downloads.join(digest(), asked_->target, hint);
     source_ = std::move(joined.source);
     confirmed_by_target_ = std::move(joined.confirmed_by_target);
+    came_from_member_ = std::move(joined.came_from_member);
     has_others_ = std::move(joined.has_others);
     served_ = joined.started ? Served::upstream : Served::join;
     wait_for_size();
@@ -87,6 +88,8 @@ class BlobHandler final : public http::Handler {
   void wait_for_size() {
     pending_ = source_->size([this](Result<ByteCount> size) {
       if (size && contradicts_manifest(*size)) return;
+      if (size && served_ == Served::upstream && came_from_member_ && came_from_member_())
+        served_ = Served::peer;
       if (size) return link_ ? sized(*size) : prove(*size);
       const bool others = served_ == Served::join && !rejoined_;
       if (others && (size.error().code == Errc::not_found || size.error().code == Errc::denied)) {
@@ -196,7 +199,7 @@ class BlobHandler final : public http::Handler {
   cache::SourcePtr source_;
   const cache::StoredBlob* stored_ = nullptr;  // source_, if that is a finished blob
   Served served_ = Served::none;
-  std::function<bool()> confirmed_by_target_, has_others_;
+  std::function<bool()> confirmed_by_target_, came_from_member_, has_others_;
   bool rejoined_ = false;
   bool was_gone_ = false;  // the store does not have what its index knows
   AnswerPlan plan_;

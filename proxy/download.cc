@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "proxy/download_follower.h"
+#include "proxy/download_relay.h"
 #include "runtime/log.h"
 
 namespace layerd::proxy {
@@ -68,9 +69,13 @@ Download::Download(std::shared_ptr<DownloadParts> parts, Events& events, const D
   targets_.push_back(target);
   places_.add(target);
   parts_->metrics.running.add(1);
+  share_with_site(*target);
 }
 
 Download::~Download() {
+  units_.reset();
+  drop_segments();
+  for (DownloadRelay* relay : relays_) relay->download_gone();
   if (!is_running()) return;
   parts_->metrics.running.add(-1);
   parts_->metrics.abandoned.add();
@@ -96,12 +101,14 @@ void Download::on_begun(Result<cache::PartialBlobPtr> begun) {
   if (!begun) return pass_through(begun.error());
   partial_ = std::move(*begun);
   resumed_ = partial_->present().total() > 0;
+  if (units_) units_->begin(partial_);
   if (start_overs_ > 0) {
     if (resumed_)
       return pass_through({Errc::local_io, "the store still has the bytes that were thrown away"});
     return restart();
   }
   state_ = State::connecting;
+  if (units_ && !first_gap().empty()) return fill_units();
   connect();
 }
 
@@ -111,7 +118,7 @@ void Download::add_target(const registry::TargetPtr& target) {
 }
 
 // Asks the next target as a whole; the fetcher walks its endpoints.
-void Download::connect() {
+void Download::connect(std::optional<std::uint32_t> unit) {
   upstream::FetchRequest request;
   request.target = places_.next_target();
   if (!request.target) return fail(places_.worst());
@@ -122,10 +129,14 @@ void Download::connect() {
     request.head_only = true;
     return ask_size(request);
   }
-  if (gap.first > 0) request.range = ByteRange{gap.first, upstream::kOpenEnd};
-  auto segment = std::make_unique<Segment>(*this, parts_->loop, parts_->fetcher, parts_->budget,
-                                           Segment::Purpose::fill, ByteRange{gap.first, upstream::kOpenEnd});
-  segments_.push_back(std::move(segment));
+  ByteRange rest{gap.first, upstream::kOpenEnd};
+  if (unit) rest = covered().first_gap(units_->range_of(*unit, std::nullopt)).value_or(rest);
+  if (rest.first > 0 || unit) request.range = rest;
+  const auto purpose = unit ? Segment::Purpose::unit : Segment::Purpose::fill;
+  segments_.push_back(
+      std::make_unique<Segment>(*this, parts_->loop, parts_->fetcher, parts_->budget, purpose, rest));
+  segments_.back()->unit = unit;
+  if (unit) ++parts_->upstream_units;
   segments_.back()->start(std::move(request));
 }
 
@@ -178,12 +189,13 @@ void Download::on_size(Result<upstream::FetchResponse> answer, const registry::T
 }
 
 // A source has the blob and named its size: from here on followers may answer their clients.
-void Download::confirm(ByteCount size, std::size_t place) {
+void Download::confirm(ByteCount size, std::optional<std::size_t> place) {
   size_ = size;
   size_place_ = place;
-  places_.confirmed(place);
+  if (place) places_.confirmed(*place);
   deadline_.reset();
   partial_->set_size(size);
+  if (units_) units_->sized(size);
   if (partial_->present().total() == 0) resumed_ = false;
   for (DownloadFollower* follower : followers_) follower->size_confirmed(size);
   wake_followers();
@@ -203,6 +215,7 @@ void Download::verify() {
 
 void Download::on_verified(Result<Ok> right) {
   if (!right && is_disk_trouble(right.error().code)) return pass_through(right.error());
+  if (!right && units_ && from_members_ > 0) return member_lied(right.error());
   if (!right) {
     // Bytes of a former run may be the wrong ones: then nobody of this run is to blame yet.
     if (!resumed_) places_.ban_main_contributor();
@@ -219,6 +232,12 @@ void Download::on_committed(Result<cache::StoredBlobPtr> stored) {
   if (!stored) return pass_through(stored.error());
   stored_ = std::move(*stored);
   state_ = State::committed;
+  if (units_) {
+    auto units = parts_->store.units(digest_);
+    if (units.empty() && *size_ <= peers::kUnit) units.push_back(digest_);
+    units_->verified(units);
+    units_.reset();
+  }
   end(parts_->metrics.committed);
   partial_.reset();
   wake_followers();
@@ -231,6 +250,7 @@ void Download::start_over(Error why) {
   stop_fetching();
   places_.note(why);
   for (DownloadFollower* follower : followers_) follower->attempt_failed(why);
+  for (DownloadRelay* relay : relays_) relay->lost({0, upstream::kOpenEnd});
   const auto choice = places_.choose(parts_->loop.now());
   if (++start_overs_ > parts_->settings.start_overs || (!choice.place && !choice.again))
     return fail(std::move(why));
@@ -254,6 +274,7 @@ void Download::restart() {
     return begin();
   }
   state_ = State::receiving;
+  if (units_) units_->begin(partial_);
   watch();
   fill();
 }
@@ -261,6 +282,7 @@ void Download::restart() {
 void Download::pass_through(const Error& why) {
   LogLine(LogLevel::warn, "pass_through").field("digest", digest_.str()).field("err", why.message);
   stop_fetching();
+  units_.reset();
   writes_.clear();
   state_ = State::passing_through;
   error_ = why;
@@ -271,6 +293,7 @@ void Download::pass_through(const Error& why) {
 void Download::fail(Error error) {
   LogLine(LogLevel::warn, "download_failed").field("digest", digest_.str()).field("err", error.message);
   stop_fetching();
+  units_.reset();
   state_ = State::failed;
   error_ = std::move(error);
   end(parts_->metrics.failed);
@@ -297,6 +320,7 @@ void Download::close() {
 }
 
 void Download::stop_fetching() {
+  if (units_) units_->stop();
   drop_segments();
   size_asked_.reset();
   room_asked_.reset();
@@ -307,6 +331,7 @@ void Download::stop_fetching() {
 
 void Download::drop_segments() {
   for (Write& write : writes_) write.segment = nullptr;
+  for (const auto& segment : segments_) count_out(*segment);
   segments_.clear();
 }
 
@@ -323,6 +348,7 @@ void Download::leave(DownloadFollower& follower) {
 
 void Download::wake_followers() {
   for (DownloadFollower* follower : followers_) follower->wake();
+  for (DownloadRelay* relay : relays_) relay->wake();
 }
 
 bool Download::is_nearly_finished() const {
@@ -340,6 +366,8 @@ DownloadStatus Download::status() const {
   row.present = stored_ ? stored_->byte_count() : partial_ ? partial_->present().total() : 0;
   row.followers = followers_.size();
   row.segments = segments_.size();
+  row.from_members = from_members_;
+  row.from_upstream = received_ - from_members_;
   row.endpoint = places_.last_name();
   row.bytes_per_second = state_ == State::receiving ? shown_rate_ : 0;
   row.age_seconds = std::chrono::duration<double>(parts_->loop.now() - since_).count();
@@ -349,6 +377,7 @@ DownloadStatus Download::status() const {
 void Download::watch() {
   watch_ = parts_->loop.after(kWatchEvery, "download: watch", [this] {
     watch();
+    if (units_) units_->progress();
     if (watch_stalls() || watch_slowness()) return;
     watch_speed();
   });

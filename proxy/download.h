@@ -16,6 +16,7 @@
 #include "proxy/download_places.h"
 #include "proxy/download_ramp.h"
 #include "proxy/download_settings.h"
+#include "proxy/download_units.h"
 #include "proxy/downloads.h"
 #include "proxy/range_plan.h"
 #include "proxy/segment.h"
@@ -23,8 +24,11 @@
 namespace layerd::proxy {
 
 class DownloadFollower;
+class DownloadRelay;
 
-class Download final : public std::enable_shared_from_this<Download>, public Segment::Owner {
+class Download final : public std::enable_shared_from_this<Download>,
+                       public Segment::Owner,
+                       public DownloadUnits::Owner {
  public:
   enum class State {
     opening,          // the store looks for what a former download left
@@ -74,6 +78,10 @@ class Download final : public std::enable_shared_from_this<Download>, public Seg
   void enter(DownloadFollower& follower);
   void leave(DownloadFollower& follower);
   void note_served() { has_served_ = true; }
+  // For relays: readers for members of the site, which do not keep the download going.
+  void enter(DownloadRelay& relay) { relays_.push_back(&relay); }
+  void leave(DownloadRelay& relay) { relays_.remove(&relay); }
+  bool is_of(const std::string& repository) const;
   DownloadParts& parts() { return *parts_; }
   const DownloadPlaces& places() const { return places_; }
   const std::vector<registry::TargetPtr>& targets() const { return targets_; }
@@ -84,6 +92,11 @@ class Download final : public std::enable_shared_from_this<Download>, public Seg
   // a length may be a cut: both wait for the digest.
   bool may_tell_size() const { return size_ && (verified_ || (*size_ > 0 && !size_is_guess_)); }
   bool is_verified() const { return verified_; }
+  bool is_from_member() const { return size_ && !size_place_; }
+  // What a manifest says of the size: no reason to answer anybody, and one to doubt a member of the site.
+  void expect(std::optional<ByteCount> size) {
+    if (size) expected_ = size;
+  }
   // Since when nothing has come from anywhere; nothing while bytes flow.
   std::optional<TimePoint> trouble_since() const { return trouble_since_; }
   const cache::PartialBlobPtr& partial() const { return partial_; }
@@ -92,7 +105,6 @@ class Download final : public std::enable_shared_from_this<Download>, public Seg
  private:
   struct Write {
     ByteRange range;
-    std::size_t place = 0;
     Segment* segment = nullptr;  // null once the segment is gone
     BufferBudget::Lease lease;
     Ticket ticket;
@@ -102,11 +114,12 @@ class Download final : public std::enable_shared_from_this<Download>, public Seg
   // download.cc: the steps from begin to commit.
   void begin();
   void on_begun(Result<cache::PartialBlobPtr> begun);
-  void connect();
+  void connect(std::optional<std::uint32_t> unit = std::nullopt);
   void on_connect_failed(const Error& error);
   void ask_size(const upstream::FetchRequest& request);
   void on_size(Result<upstream::FetchResponse> answer, const registry::Target& target);
-  void confirm(ByteCount size, std::size_t place);
+  // place: nothing where a member of the site said so.
+  void confirm(ByteCount size, std::optional<std::size_t> place);
   void confirm_body_end(std::size_t place);
   void verify();
   void on_verified(Result<Ok> right);
@@ -132,7 +145,9 @@ class Download final : public std::enable_shared_from_this<Download>, public Seg
   void reserve(ByteCount more);
   void fill();
   void start_fill(ByteRange gap);
-  void start_segment(Segment::Purpose purpose, ByteRange range, std::size_t place);
+  void start_segment(Segment::Purpose purpose, ByteRange range, std::size_t place,
+                     std::optional<std::uint32_t> unit = std::nullopt);
+  void count_out(const Segment& segment);
   void give_up_waiting();
   bool contradicts_former(ByteCount size) const;
   void leave_alone(std::size_t place, ByteCount size);
@@ -142,6 +157,22 @@ class Download final : public std::enable_shared_from_this<Download>, public Seg
   ByteCount missing() const;
   ByteRange first_gap() const;
   void trouble();
+
+  // download_site.cc: units of a download that is shared with the site.
+  void share_with_site(const registry::Target& target);
+  void fill_units();
+  bool opened_by_member(Segment& segment, const upstream::FetchResponse& response);
+  bool is_whole_only(const Segment& segment, const upstream::FetchResponse& response) const;
+  void take_whole(Segment& segment);
+  void unit_failed(std::unique_ptr<Segment> segment, const Error& error);
+  void member_lied(const Error& why);
+  void unit_from_member(std::uint32_t unit, peers::UnitSource source) override;
+  void unit_from_upstream(std::uint32_t unit, ByteRange rest) override;
+  void unit_taken_back(ByteRange range, const Error& why) override;
+  void units_turned_whole() override;
+  void units_changed() override { state_ == State::connecting ? fill_units() : fill(); }
+  void unit_unreadable(const Error& why) override { pass_through(why); }
+  RangeSet covered() const override;
 
   // download_watch.cc: what is looked at several times a second.
   void watch();
@@ -164,10 +195,10 @@ class Download final : public std::enable_shared_from_this<Download>, public Seg
   cache::PartialBlobPtr partial_;
   cache::StoredBlobPtr stored_;
   std::optional<ByteCount> size_;
-  std::size_t size_place_ = 0;          // which place said so
-  bool size_is_guess_ = false;          // it is where a body without a length ended
-  std::optional<std::size_t> dissent_;  // the place that named another size
-  bool asks_for_whole_ = false;         // an answer from byte 0 on may replace what a former download left
+  std::optional<std::size_t> size_place_;  // which place said so; nothing: a member of the site
+  bool size_is_guess_ = false;             // it is where a body without a length ended
+  std::optional<std::size_t> dissent_;     // the place that named another size
+  bool asks_for_whole_ = false;            // an answer from byte 0 on may replace what a former download left
   bool verified_ = false;
   bool resumed_ = false;  // bytes of a former download are part of this attempt
   bool has_served_ = false;
@@ -191,6 +222,10 @@ class Download final : public std::enable_shared_from_this<Download>, public Seg
   ByteCount slow_received_ = 0;
 
   std::list<DownloadFollower*> followers_;
+  std::list<DownloadRelay*> relays_;
+  std::unique_ptr<DownloadUnits> units_;  // null: it goes on by itself
+  ByteCount from_members_ = 0;
+  std::optional<ByteCount> expected_;
 
   Ticket pending_;   // begin, verify, commit
   Ticket deadline_;  // of connecting

@@ -20,12 +20,15 @@ Error absurd_size(const std::string& endpoint, ByteCount size) {
 }
 
 bool Download::opened(Segment& segment, const upstream::FetchResponse& response) {
+  if (!segment.member.empty()) return opened_by_member(segment, response);
   const std::size_t place = places_.find(*segment.target(), response.endpoint);
   segment.place = place;
   places_.confirmed(place);
   if (response.status == 200 && !response.ranges_supported) places_.no_ranges(place);
   if (segment.reads_through()) places_.no_ranges(place);
-  if (segment.reads_through() && segment.purpose() != Segment::Purpose::fill) {
+  if (is_whole_only(segment, response)) {
+    take_whole(segment);
+  } else if (segment.reads_through() && segment.purpose() != Segment::Purpose::fill) {
     ramp_.keep_to(1);
     allowed_ = 1;
     const auto dropped = take_out(segment);
@@ -80,11 +83,15 @@ bool Download::check_size(Segment& segment, const upstream::FetchResponse& respo
 // One of two places is wrong about the size. The one that came second is left alone while others are
 // there; when all are spent, it gets its turn from scratch and the first is banned.
 void Download::size_disagrees(std::unique_ptr<Segment> segment, ByteCount other) {
+  if (!size_place_)
+    return member_lied(
+        {Errc::upstream_protocol, fmt::format("{} says the blob has {} bytes, a member of the site said {}",
+                                              places_.name(*segment->place), other, *size_)});
   dissent_ = *segment->place;
   segment_failed(std::move(segment),
                  {Errc::upstream_protocol,
                   fmt::format("{} says the blob has {} bytes, {} said {}", places_.name(*dissent_), other,
-                              places_.name(size_place_), *size_)});
+                              places_.name(*size_place_), *size_)});
 }
 
 // One answer must not be enough to throw away what a former download brought and a source confirmed then.
@@ -116,8 +123,7 @@ void Download::ask_for_whole() {
 RangePicture Download::picture(const Segment* without) const {
   RangePicture picture;
   picture.size = size_.value_or(upstream::kOpenEnd);
-  picture.covered = partial_->present();
-  for (const Write& write : writes_) picture.covered.add(write.range);
+  picture.covered = covered();
   for (const auto& segment : segments_) {
     if (segment.get() != without) picture.running.push_back({segment->position(), segment->end()});
   }
@@ -136,8 +142,8 @@ bool Download::may_read(const Segment& segment) {
 // Bytes that are there already (a range that was ignored) are read over.
 void Download::deliver(Segment& segment, ByteCount offset, Bytes bytes, BufferBudget::Lease lease) {
   received_ += bytes.size();
-  RangeSet covered = partial_->present();
-  for (const Write& write : writes_) covered.add(write.range);
+  if (!segment.member.empty()) from_members_ += bytes.size();
+  const RangeSet covered = this->covered();
   const ByteRange whole{offset, offset + bytes.size()};
   trouble_since_.reset();
   for (DownloadFollower* follower : followers_) follower->settle_size();
@@ -150,12 +156,11 @@ void Download::deliver(Segment& segment, ByteCount offset, Bytes bytes, BufferBu
 }
 
 void Download::write(Segment& segment, ByteCount offset, Bytes bytes, BufferBudget::Lease lease) {
-  places_.gave(*segment.place, bytes.size());
+  if (segment.place) places_.gave(*segment.place, bytes.size());
   room_ -= std::min<ByteCount>(room_, bytes.size());
   ++segment.in_flight;
   const auto at = writes_.emplace(writes_.end());
   at->range = {offset, offset + bytes.size()};
-  at->place = *segment.place;
   at->segment = &segment;
   at->lease = std::move(lease);
   at->ticket = partial_->write(offset, std::move(bytes),
@@ -164,6 +169,7 @@ void Download::write(Segment& segment, ByteCount offset, Bytes bytes, BufferBudg
 
 void Download::written(Writes::iterator at, Result<Ok> result) {
   Segment* segment = at->segment;
+  const ByteRange range = at->range;
   const Ticket spent = std::move(at->ticket);
   writes_.erase(at);
   if (restart_pending_) {
@@ -176,6 +182,7 @@ void Download::written(Writes::iterator at, Result<Ok> result) {
     --segment->in_flight;
     segment->resume();
   }
+  if (units_) units_->written(range);
   wake_followers();
   if (is_complete()) fill();
 }
@@ -184,9 +191,10 @@ void Download::written(Writes::iterator at, Result<Ok> result) {
 // known meanwhile does not fit what had come: then the place that named it contradicts itself.
 void Download::write_failed(const Error& error) {
   if (error.code == Errc::no_space || error.code == Errc::local_io) return pass_through(error);
-  if (size_) places_.ban(size_place_);
-  start_over({Errc::upstream_protocol,
-              fmt::format("{} named another size than its bytes have", places_.name(size_place_))});
+  if (size_ && !size_place_) return member_lied(error);
+  if (size_) places_.ban(*size_place_);
+  start_over({Errc::upstream_protocol, fmt::format("{} named another size than its bytes have",
+                                                   places_.name(size_place_.value_or(0)))});
 }
 
 // Room for the next chunks. Asked for ahead of need, several MiB at a time.
@@ -211,6 +219,7 @@ void Download::reserve(ByteCount more) {
 void Download::ended(Segment& segment, Result<Ok> how) {
   const bool at_stop = segment.position() >= stop(segment);
   auto gone = take_out(segment);
+  if (how && at_stop && units_ && gone->unit) units_->ended(*gone->unit, covered());
   if (!how) return segment_failed(std::move(gone), how.error());
   if (!size_ && !at_stop) {  // a body without a length: its end may be the blob's, unless a HEAD knows better
     body_end_ = gone->position();
@@ -218,9 +227,9 @@ void Download::ended(Segment& segment, Result<Ok> how) {
     return fill();
   }
   if (!at_stop) {
+    const auto who = gone->member.empty() ? places_.name(gone->place.value_or(0)) : gone->member;
     const Error error{Errc::truncated,
-                      fmt::format("{} ended the body at byte {} of {}", places_.name(gone->place.value_or(0)),
-                                  gone->position(), *size_)};
+                      fmt::format("{} ended the body at byte {} of {}", who, gone->position(), *size_)};
     return segment_failed(std::move(gone), error);
   }
   fill();
@@ -234,6 +243,7 @@ std::unique_ptr<Segment> Download::take_out(Segment& segment) {
     if (it->get() != &segment) continue;
     auto gone = std::move(*it);
     segments_.erase(it);
+    count_out(*gone);
     return gone;
   }
   return nullptr;
@@ -241,6 +251,7 @@ std::unique_ptr<Segment> Download::take_out(Segment& segment) {
 
 void Download::segment_failed(std::unique_ptr<Segment> segment, const Error& error) {
   const TimePoint now = parts_->loop.now();
+  if (units_ && segment->unit) return unit_failed(std::move(segment), error);
   if (state_ == State::connecting) return on_connect_failed(error);
   if (segment->purpose() != Segment::Purpose::fill) {
     no_more_before_ = now + parts_->settings.retry_most;
@@ -263,9 +274,10 @@ void Download::segment_failed(std::unique_ptr<Segment> segment, const Error& err
 void Download::fill() {
   if (state_ != State::receiving || restart_pending_) return;
   if (is_complete()) {
-    if (writes_.empty()) verify();
+    if (writes_.empty() && !(units_ && units_->is_hashing())) verify();
     return;
   }
+  if (units_) return fill_units();
   bool has_fill = false;
   for (const auto& segment : segments_) has_fill |= segment->purpose() == Segment::Purpose::fill;
   if (!has_fill && !(body_end_ && sizing_)) {
@@ -304,13 +316,15 @@ void Download::start_fill(ByteRange gap) {
 void Download::give_up_waiting() {
   if (!dissent_) return fail(places_.worst());
   if (!size_) return ask_for_whole();
-  places_.ban(size_place_);
+  if (!size_place_) return member_lied(places_.worst());
+  places_.ban(*size_place_);
   places_.forgive();
   dissent_.reset();
   start_over(places_.worst());
 }
 
-void Download::start_segment(Segment::Purpose purpose, ByteRange range, std::size_t place) {
+void Download::start_segment(Segment::Purpose purpose, ByteRange range, std::size_t place,
+                             std::optional<std::uint32_t> unit) {
   const auto& settings = parts_->settings;
   upstream::FetchRequest request;
   request.target = places_.target(place);
@@ -326,6 +340,8 @@ void Download::start_segment(Segment::Purpose purpose, ByteRange range, std::siz
   auto segment =
       std::make_unique<Segment>(*this, parts_->loop, parts_->fetcher, parts_->budget, purpose, range);
   segment->place = place;
+  segment->unit = unit;
+  if (unit) ++parts_->upstream_units;
   segments_.push_back(std::move(segment));
   segments_.back()->start(std::move(request));
 }

@@ -86,6 +86,11 @@ void DownloadFollower::attempt_failed(const Error& why) {
   }
 }
 
+// Bytes of an attempt that is over are no part of the next one's; here the attempt goes on for all others.
+void DownloadFollower::lost(ByteRange range, const Error& why) {
+  if (seen_.first < range.end && range.first < seen_.end) give_up(why);
+}
+
 void DownloadFollower::give_up(const Error& why) {
   if (!doom_) doom_ = why;
   for (const auto& read : reads_) {
@@ -200,6 +205,8 @@ void DownloadFollower::answer_soon(Size& size, Result<ByteCount> result) {
 void DownloadFollower::finish(Read* read, Result<Bytes> result) {
   if (result) {
     has_read_ = true;
+    const ByteRange got{read->offset, read->offset + result->size()};
+    seen_ = seen_.empty() ? got : ByteRange{std::min(seen_.first, got.first), std::max(seen_.end, got.end)};
     download_->note_served();
   }
   std::shared_ptr<Read> done;

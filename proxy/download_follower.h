@@ -26,11 +26,12 @@ class DownloadFollower final : public cache::Source {
   void want(ByteRange range) override;
 
   // For the download. None of them calls a reader back before it has returned.
-  void wake();                            // bytes came, or the state changed
-  void settle_size();                     // the size may be told now
-  void size_confirmed(ByteCount size);    // fails who told his client another one
-  void attempt_failed(const Error& why);  // the bytes so far are worthless
-  void give_up(const Error& why);         // nothing will come any more
+  void wake();                                   // bytes came, or the state changed
+  void settle_size();                            // the size may be told now
+  void size_confirmed(ByteCount size);           // fails who told his client another one
+  void attempt_failed(const Error& why);         // the bytes so far are worthless
+  void lost(ByteRange range, const Error& why);  // these bytes were wrong; they come again
+  void give_up(const Error& why);                // nothing will come any more
   // Where a reader of ours waits for absent bytes.
   std::optional<ByteCount> waiting_at() const;
 
@@ -75,6 +76,7 @@ class DownloadFollower final : public cache::Source {
   std::optional<ByteRange> want_;
   std::optional<ByteCount> told_size_;
   bool has_read_ = false;
+  ByteRange seen_{};           // from the first to the last byte that was read
   std::optional<Error> doom_;  // this follower cannot be served any more
   std::unique_ptr<PassThrough> own_fetch_;
 };

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 
 #include "cache/blob_store.h"
+#include "proxy/peers/sharing.h"
 #include "proxy/upstream/fetcher.h"
 #include "runtime/budget.h"
 #include "runtime/clock.h"
@@ -27,6 +29,7 @@ struct DownloadSettings {
   Duration retry_first = std::chrono::milliseconds(200);
   Duration retry_most = std::chrono::seconds(2);
   Duration retry_after_most = std::chrono::seconds(15);  // a longer Retry-After counts as this one
+  unsigned upstream_units = 8;                           // of all downloads that are shared, at a time
   unsigned start_overs = 3;                              // wrong digest or disagreeing sizes: from scratch
 
   // Several ranges at once.
@@ -64,6 +67,10 @@ struct DownloadParts {
   DownloadSettings settings;
   DownloadMetrics metrics;
   std::size_t readers = 0;  // followers of all downloads
+  // The site, and how upstream serves a repository; both null where nothing is shared.
+  peers::Sharing* sharing = nullptr;
+  std::function<peers::Rights(const registry::Target&)> rights_of = {};
+  std::size_t upstream_units = 0;  // that run now, of all downloads
 
   // The most one reader may hold in memory, so that however many slow ones there are, they hold 16 MiB
   // together (or 16 KiB each). Readers take it without a lease: one that waits for a slow client must

@@ -29,6 +29,14 @@ class DownloadTable final : public Downloads, public Download::Events {
   // The longest silence of an upstream body; from the next one on.
   void set_stall(Duration stall) { parts_->settings.stall = stall; }
 
+  // From the next download on. Both may be null.
+  void share_with(peers::Sharing* sharing, std::function<peers::Rights(const registry::Target&)> rights_of) {
+    parts_->sharing = sharing;
+    parts_->rights_of = std::move(rights_of);
+  }
+  // Null: none runs.
+  std::shared_ptr<Download> running_download(const Digest& digest) const { return find(digest); }
+
   // For downloads.
   void ended(Download& download) override;
   void deserted(Download& download) override;

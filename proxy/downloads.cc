@@ -16,10 +16,14 @@ constexpr std::size_t kMostBroken = 1024;
 Joined joined(std::shared_ptr<DownloadFollower> follower, const std::shared_ptr<Download>& download,
               const registry::TargetPtr& target, bool is_first) {
   std::weak_ptr<Download> weak = download;
-  Joined joined{std::move(follower), is_first, nullptr, nullptr};
+  Joined joined{std::move(follower), is_first, nullptr, nullptr, nullptr};
   joined.confirmed_by_target = [weak, target] {
     const auto known = weak.lock();
     return known && known->places().confirmed_by(*target);
+  };
+  joined.came_from_member = [weak] {
+    const auto known = weak.lock();
+    return known && known->is_from_member();
   };
   joined.has_others = [weak, target] {
     const auto known = weak.lock();
@@ -56,16 +60,19 @@ bool DownloadTable::runs(const Digest& digest) const {
   return download && download->is_running();
 }
 
-Joined DownloadTable::join(const Digest& digest, registry::TargetPtr target, std::optional<ByteCount>) {
+Joined DownloadTable::join(const Digest& digest, registry::TargetPtr target,
+                           std::optional<ByteCount> size_hint) {
   LAYERD_ON_LOOP(parts_->loop);
   if (auto download = find(digest); download && download->is_running()) {
     parts_->metrics.joined.add();
     download->add_target(target);
+    download->expect(size_hint);
     auto follower = std::make_shared<DownloadFollower>(download);
     kept_.erase(digest);
     return joined(std::move(follower), download, target, false);
   }
   auto download = std::make_shared<Download>(parts_, *this, digest, target, patience_for(digest));
+  download->expect(size_hint);
   auto follower = std::make_shared<DownloadFollower>(download);
   if (draining_) {
     ended_.push_back(download);
@@ -89,6 +96,7 @@ Duration DownloadTable::patience_for(const Digest& digest) {
 
 void DownloadTable::ended(Download& download) {
   const Digest digest = download.digest();
+  if (parts_->sharing && download.state() == Download::State::committed) parts_->sharing->stored(digest);
   if (download.state() == Download::State::failed && download.has_served()) {
     if (broken_.size() >= kMostBroken) broken_.clear();
     broken_[digest] = parts_->loop.now();

@@ -24,8 +24,9 @@ struct DownloadStatus {  // for `layerd status`
   std::optional<ByteCount> size;
   ByteCount present = 0;
   std::size_t followers = 0;
-  std::size_t segments = 0;  // upstream requests running now
-  std::string endpoint;      // the last that gave bytes
+  std::size_t segments = 0;                       // requests running now
+  ByteCount from_members = 0, from_upstream = 0;  // bytes that came since it began
+  std::string endpoint;                           // the last that gave bytes
   double bytes_per_second = 0;
   double age_seconds = 0;
 };
@@ -37,6 +38,8 @@ struct Joined {
   // After size() has answered: did an endpoint of the target given to join() confirm the blob, and not
   // one that another joiner brought? Empty: not known; the asker's rights are then confirmed by a HEAD.
   std::function<bool()> confirmed_by_target;
+  // The same moment: was it a member of the site that had it, and no upstream? Empty: not known.
+  std::function<bool()> came_from_member = {};
   // Have other repositories' askers brought endpoints too? Then an error may be what theirs said, which is
   // not for this one to know. Empty: nobody has.
   std::function<bool()> has_others = {};

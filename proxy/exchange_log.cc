@@ -6,7 +6,7 @@ namespace layerd::proxy {
 namespace {
 
 constexpr std::array<std::string_view, 5> kKindNames{"blob", "manifest", "relay", "site", "refused"};
-constexpr std::array<std::string_view, 5> kSourceNames{"hit", "join", "upstream", "stale", "none"};
+constexpr std::array<std::string_view, 6> kSourceNames{"hit", "join", "peer", "upstream", "stale", "none"};
 
 std::size_t index_of(std::string_view event) {
   for (std::size_t i = 0; i < kKindNames.size(); ++i) {
@@ -68,6 +68,7 @@ void ExchangeLog::count(const http::Service::Summary& summary, std::string_view 
   if (summary.status >= 400 || summary.status == 0) ++tally_.errors;
   if (served == Served::hit) ++tally_.hits;
   if (served == Served::join) ++tally_.joins;
+  if (served == Served::peer) ++tally_.from_peers;
   if (served == Served::upstream) ++tally_.from_upstream;
   if (served == Served::stale) ++tally_.stale;
   if (served == Served::hit || served == Served::join || served == Served::stale)

@@ -14,6 +14,7 @@ namespace layerd::proxy {
 enum class Served : std::uint8_t {
   hit,       // from the cache, without any upstream traffic for its bytes
   join,      // by following what another client had begun
+  peer,      // fetched for this client, and a member of the site began to give it
   upstream,  // fetched for this client
   stale,     // from the cache, because upstream could not be asked
   none,      // an error, or nothing of a registry
@@ -35,7 +36,7 @@ inline constexpr std::string_view kError = "err";
 // What was served since the start, for the hit rate of `layerd status`.
 struct ServedTally {
   std::uint64_t exchanges = 0, errors = 0;
-  std::uint64_t hits = 0, joins = 0, from_upstream = 0, stale = 0;
+  std::uint64_t hits = 0, joins = 0, from_peers = 0, from_upstream = 0, stale = 0;
   ByteCount bytes = 0, hit_bytes = 0;  // bodies; of them from the cache or a shared download
 };
 
@@ -46,7 +47,7 @@ class ExchangeLog {
   const ServedTally& tally() const { return tally_; }
 
  private:
-  static constexpr std::size_t kKinds = 5, kSources = 5;
+  static constexpr std::size_t kKinds = 5, kSources = 6;
   void count(const http::Service::Summary& summary, std::string_view event, Served served);
 
   Metrics& metrics_;

@@ -71,11 +71,12 @@ class ManifestHandler final : public http::Handler {
 
  private:
   void on_found(TagAnswer found) {
+    const bool stale = found.origin == TagAnswer::Origin::stale;
     if (found.manifest) {
-      served_ = Served::upstream;
+      served_ = stale ? Served::stale : Served::upstream;
+      why_ = std::move(found.why);
       return respond(*found.manifest);
     }
-    const bool stale = found.origin == TagAnswer::Origin::stale;
     if (found.was_denied) services_.access.doubt(*settings_, *asked_);
     answer_known(found.record.digest, stale ? Served::stale : Served::hit, std::move(found.why));
   }

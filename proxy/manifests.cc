@@ -88,6 +88,8 @@ class Manifests::Fetch {
  private:
   void read(upstream::FetchResponse answer) {
     unchecked_.from = answer.endpoint_name;
+    member_ = answer.member;
+    checked_at_ = answer.checked_at;
     unchecked_.content_type = std::string(answer.headers.get("Content-Type").value_or(""));
     if (const auto said = answer.headers.get("Docker-Content-Digest"); said && !unchecked_.expected) {
       if (auto digest = Digest::parse(*said)) unchecked_.expected = std::move(*digest);
@@ -113,8 +115,11 @@ class Manifests::Fetch {
     keep_links(parts_.catalog, target_->key(), result->digest, size, result->info);
     Bytes copy = Bytes::copy_of(result->bytes);
     const Digest digest = result->digest;
-    manifest_ = std::make_shared<const Manifest>(
-        Manifest{digest, std::move(result->info.media_type), {std::move(result->bytes), std::move(leases_)}});
+    manifest_ = std::make_shared<const Manifest>(Manifest{digest,
+                                                          std::move(result->info.media_type),
+                                                          {std::move(result->bytes), std::move(leases_)},
+                                                          member_,
+                                                          checked_at_});
     pending_ = parts_.store.put(digest, std::move(copy), [this](Result<Ok> kept) {
       if (!kept) note_not_kept(kept.error());
       end(manifest_);
@@ -144,6 +149,8 @@ class Manifests::Fetch {
   registry::TargetPtr target_;
   Deadline deadline_;
   Unchecked unchecked_;
+  std::string member_;
+  std::int64_t checked_at_ = 0;
   std::vector<BufferBudget::Lease> leases_;
   ManifestPtr manifest_;
   Waiters<ManifestPtr> waiters_;

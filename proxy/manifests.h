@@ -17,9 +17,11 @@
 namespace layerd::proxy {
 
 struct Manifest {
-  Digest digest;           // by the algorithm that was asked for
-  std::string media_type;  // never empty
-  SmallBody body;          // the exact bytes of upstream
+  Digest digest;                // by the algorithm that was asked for
+  std::string media_type;       // never empty
+  SmallBody body;               // the exact bytes of upstream
+  std::string member = {};      // who vouches for it where upstream could not be asked; else empty
+  std::int64_t checked_at = 0;  // with `member`: when upstream last said so there
 };
 using ManifestPtr = std::shared_ptr<const Manifest>;
 

@@ -17,6 +17,11 @@ void Segment::start(upstream::FetchRequest request) {
                             [this](Result<upstream::FetchResponse> answer) { on_head(std::move(answer)); });
 }
 
+void Segment::start_with(upstream::FetchResponse response) {
+  mark(loop_.now());
+  pending_ = loop_.post([this, response = std::move(response)]() mutable { on_head(std::move(response)); });
+}
+
 void Segment::on_head(Result<upstream::FetchResponse> answer) {
   if (!answer) return owner_.ended(*this, std::move(answer).error());
   const ByteRange given = answer->body_range;
@@ -28,11 +33,14 @@ void Segment::on_head(Result<upstream::FetchResponse> answer) {
   }
   state_ = State::resting;
   position_ = given.first;
+  body_end_ = given.end;
   reads_through_ = answer->status == 200 && range_.first > 0;
   range_.end = reads_through_ ? given.end : std::min(range_.end, given.end);
   body_ = std::move(answer->body);
   if (owner_.opened(*this, *answer)) pump();
 }
+
+void Segment::read_to_end() { range_.end = body_end_; }
 
 void Segment::resume() {
   if (state_ != State::resting || pump_posted_) return;

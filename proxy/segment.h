@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "proxy/upstream/fetcher.h"
 #include "runtime/budget.h"
@@ -18,6 +19,7 @@ class Segment {
     fill,   // brings the first missing bytes; there is always one while bytes are missing
     extra,  // one more stream on a long or throttled path
     ahead,  // for a reader far ahead
+    unit,   // of a download that is shared with the site
   };
   enum class State {
     opening,  // no head yet
@@ -52,6 +54,10 @@ class Segment {
         range_(range),
         position_(range.first) {}
   void start(upstream::FetchRequest request);
+  // The head is here already: a member of the site brings it.
+  void start_with(upstream::FetchResponse response);
+  // The upstream ignored the range, and what it sends is wanted to its end.
+  void read_to_end();
   // Room or a turn has come up: goes on, on a later stack.
   void resume();
 
@@ -63,8 +69,10 @@ class Segment {
   // The upstream ignored the range: what is present is read over rather than asked for again.
   bool reads_through() const { return reads_through_; }
   const registry::TargetPtr& target() const { return target_; }
-  std::optional<std::size_t> place;  // set by the owner when the endpoint is known
-  std::size_t in_flight = 0;         // chunks between socket and disk; kept by the owner
+  std::optional<std::size_t> place;   // set by the owner when the endpoint is known
+  std::optional<std::uint32_t> unit;  // set by the owner, purpose unit
+  std::string member;                 // the same; who brings it, empty: upstream
+  std::size_t in_flight = 0;          // chunks between socket and disk; kept by the owner
 
   ByteCount received() const { return received_; }
   // While reading: since when the upstream has not sent a byte.
@@ -92,6 +100,7 @@ class Segment {
   BufferBudget& budget_;
   const Purpose purpose_;
   ByteRange range_;
+  ByteCount body_end_ = 0;  // where the body ends by its head
   State state_ = State::opening;
   ByteCount position_;  // of the body's next byte; before range_.first while skipping
   bool reads_through_ = false;

@@ -111,10 +111,22 @@ class Tags::Check {
         tags_.manifests_.fetch(target_, reference, std::move(expected), [this](Result<ManifestPtr> got) {
           if (!got) return fail(got.error());
           cache::TagRecord record{(*got)->digest, (*got)->media_type, (*got)->body.bytes.size(), 0};
+          if (!(*got)->member.empty()) return recalled(std::move(record), *got);
           tags_.keep(repository_, tag_, record);
           tags_.ended(question_of(*target_, tag_),
                       TagAnswer{TagAnswer::Origin::fetched, std::move(record), {}, *got});
         });
+  }
+
+  // As old as it is there: the next request asks upstream again.
+  void recalled(cache::TagRecord record, ManifestPtr manifest) {
+    record.checked_at = manifest->checked_at;
+    tags_.parts_.catalog.put_tag(repository_, tag_, record);
+    tags_.remember_failed(target_->registry);
+    auto answer = stale(std::move(record), fmt::format("{} cannot be asked; this is what {} of the site has",
+                                                       target_->registry, manifest->member));
+    answer.manifest = std::move(manifest);
+    tags_.ended(question_of(*target_, tag_), std::move(answer));
   }
 
   // 404 is upstream's word and is passed on; after everything else an old record is better than nothing.

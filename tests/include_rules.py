@@ -14,9 +14,10 @@ FLOORS = {
     "proxy/http": ["proxy/net", "runtime"],
     "proxy/registry": ["runtime"],
     "proxy/upstream": ["proxy/http", "proxy/net", "proxy/registry", "runtime"],
-    "proxy": ["proxy/upstream", "proxy/http", "proxy/net", "proxy/registry", "cache", "runtime"],
+    "proxy/peers": ["proxy/http", "proxy/net", "proxy/registry", "cache", "runtime"],
+    "proxy": ["proxy/peers", "proxy/upstream", "proxy/http", "proxy/net", "proxy/registry", "cache", "runtime"],
     "systemd": ["runtime"],
-    "daemon": ["proxy", "proxy/upstream", "proxy/http", "proxy/net", "proxy/registry", "cache", "runtime", "systemd"],
+    "daemon": ["proxy", "proxy/peers", "proxy/upstream", "proxy/http", "proxy/net", "proxy/registry", "cache", "runtime", "systemd"],
 }
 # start of a third-party header -> starts of the paths that may include it
 HOMES = {

@@ -303,6 +303,54 @@ Result<std::string> with_top_key(const std::string& file, const std::string& tex
   return out;
 }
 
+namespace {
+
+// From the line of the entry's key up to what belongs to the next one: its comments stay with it.
+std::string without_entry(const std::string& text, const YamlNode& root, std::size_t index) {
+  const YamlNode& key = root.entries[index].key;
+  const std::size_t begin = line_begin(text, offset_of(text, key.line, key.column));
+  std::size_t end = text.size();
+  if (index + 1 < root.entries.size()) {
+    const YamlNode& next = root.entries[index + 1].key;
+    end = line_begin(text, offset_of(text, next.line, next.column));
+  }
+  while (end > begin) {
+    const std::size_t before = line_begin(text, end - 1);
+    const auto first = text.find_first_not_of(" \r\n", before);
+    const bool is_blank = first == std::string::npos || first >= end;
+    if (before <= begin || !(is_blank || text[before] == '#')) break;
+    end = before;
+  }
+  return text.substr(0, begin) + text.substr(end);
+}
+
+}  // namespace
+
+Result<std::string> with_top_block(const std::string& file, const std::string& text, const std::string& key,
+                                   const std::string& lines) {
+  auto root = read_yaml(file, text);
+  if (!root) return std::move(root).error();
+  const Error refused{
+      Errc::config,
+      fmt::format("{}: this cannot be edited because of the way it is written; write this there "
+                  "yourself:\n{}:\n{}",
+                  file, key, lines)};
+  std::string out = text;
+  for (std::size_t i = 0; i < root->entries.size(); ++i)
+    if (root->entries[i].key.scalar == key) out = without_entry(text, *root, i);
+  if (!out.empty() && !out.ends_with('\n')) out += '\n';
+  out += key + ":\n" + lines;
+  auto check = read_yaml(file, out);
+  auto block = read_yaml(file, key + ":\n" + lines);
+  if (!check || !block || !check->find(key) || meaning(*check->find(key)) != meaning(*block->find(key)))
+    return refused;
+  const auto is_key = [&](const YamlEntry& entry) { return entry.key.scalar == key; };
+  std::erase_if(check->entries, is_key);
+  std::erase_if(root->entries, is_key);
+  if (empty_as_null(meaning(*check)) != empty_as_null(meaning(*root))) return refused;
+  return out;
+}
+
 std::string without_top_line(const std::string& text, const std::string& line) {
   for (auto at = text.find(line); at != std::string::npos; at = text.find(line, at + 1)) {
     const std::size_t end = at + line.size();

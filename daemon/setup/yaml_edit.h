@@ -31,6 +31,11 @@ Result<std::string> without_item(const std::string& file, const std::string& tex
 Result<std::string> with_top_key(const std::string& file, const std::string& text, const std::string& key,
                                  const std::string& value);
 
+// Puts the block `key:` with `lines` below it (each indented by two blanks, with its line break) at the end,
+// or in the place of what stands behind the key. Errors: as above.
+Result<std::string> with_top_block(const std::string& file, const std::string& text, const std::string& key,
+                                   const std::string& lines);
+
 // Without the first line that is exactly this.
 std::string without_top_line(const std::string& text, const std::string& line);
 

@@ -38,6 +38,8 @@ struct ClientRequest {
   // Would only be faster with it: `overloaded` at once unless half of the connections to the host are
   // free, so that what a pull cannot do without never waits behind such requests.
   bool is_spare = false;
+  // May be sent twice without harm, as a GET may.
+  bool may_repeat = false;
   // Never pooled, never reused: for upstreams that misbehave.
   bool fresh_connection = false;
 };

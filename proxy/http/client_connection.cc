@@ -68,8 +68,12 @@ void ClientConnection::read_head() {
   reading_ = stream_->read(kHeadRead, [this](Result<Bytes> got) {
     if (got && !got->empty()) return on_head_bytes(std::move(*got));
     const std::string how = got ? "the connection was closed" : got.error().message;
-    fail(Error{Errc::upstream_unreachable, fmt::format("{} gave no answer: {}", name_, how),
-               got ? 0 : got.error().sys_errno});
+    Error error{Errc::upstream_unreachable, fmt::format("{} gave no answer: {}", name_, how)};
+    if (!got) {
+      error.sys_errno = got.error().sys_errno;
+      error.diagnosis = got.error().diagnosis;
+    }
+    fail(std::move(error));
   });
 }
 

@@ -30,6 +30,9 @@ std::string key_of(const net::DialRequest& where) {
   add(tls.system_cas ? "system" : "own");
   add(std::to_string(tls.minor_version));
   add(tls.insecure_skip_verify ? "unverified" : "verified");
+  add(tls.ca_pem);
+  add(tls.cert_pem);
+  add(tls.key_pem);
   return key;
 }
 
@@ -45,6 +48,14 @@ PooledClient::~PooledClient() {
 void PooledClient::retire_connections() {
   for (auto& [key, pool] : pools_) pool->close();
   pools_.clear();  // requests under way hold theirs
+}
+
+void PooledClient::retire_connections(const net::DialRequest& where) {
+  const auto found = pools_.find(key_of(where));
+  if (found == pools_.end()) return;
+  const auto pool = std::move(found->second);
+  pools_.erase(found);
+  pool->close();
 }
 
 std::shared_ptr<HostPool> PooledClient::pool_for(const net::DialRequest& where) {

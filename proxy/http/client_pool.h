@@ -28,6 +28,8 @@ class PooledClient final : public Client {
   void set_proxies(net::ProxyRulesPtr proxies) { proxies_ = std::move(proxies); }
   // Names may lead elsewhere from now on: idle connections are closed, and those in use after their request.
   void retire_connections();
+  // The same of one of them: who asked there found it dead.
+  void retire_connections(const net::DialRequest& where);
   std::size_t idle_connections() const { return shared_->idle_now; }
 
  private:

@@ -153,7 +153,7 @@ void RunningRequest::send() {
 
 // An idle connection may have been closed by the upstream in the very moment it was taken.
 bool RunningRequest::may_resend() {
-  const bool is_safe = request_.head.method == "GET" || request_.head.method == "HEAD";
+  const bool is_safe = request_.may_repeat || request_.head.method == "GET" || request_.head.method == "HEAD";
   return is_reused_ && is_safe && !lease_.connection()->answer_begun();
 }
 

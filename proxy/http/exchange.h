@@ -29,6 +29,10 @@ class Exchange {
   virtual const net::Address& local() const = 0;
   // What was found out about who holds the client's end; kept as long as the connection.
   virtual net::OwnerSlot& owner() = 0;
+  // The body of the request: as much of it as ServerLimits::kept_body allows, else nothing at all.
+  virtual std::string_view request_body() const { return {}; }
+  // Of a connection between members: who asks. Null: it is none.
+  virtual net::PeerCard* card() { return nullptr; }
   bool is_head() const { return request().method == "HEAD"; }
 
   // A whole small answer in one write. For HEAD the body is counted in Content-Length, not sent.

@@ -15,7 +15,8 @@ constexpr std::size_t kReadBytes = 16_KiB;
 constexpr std::size_t kMostBacklog = 40_KiB;  // one head of the greatest size
 constexpr ByteCount kMostLingered = 16_MiB;   // a client that goes on sending after FIN is cut
 constexpr Duration kDrainLinger = std::chrono::milliseconds(500);  // the process waits for these
-constexpr char kTlsHandshake = 0x16;                               // the first byte of a ClientHello record
+constexpr std::size_t kMostIdleBody = 1_KiB;  // room for a request's body that an idle connection keeps
+constexpr char kTlsHandshake = 0x16;          // the first byte of a ClientHello record
 
 bool wants_continue(const RequestHead& request) {
   const auto expect = request.headers.get("Expect");
@@ -137,8 +138,8 @@ std::size_t ServerConnection::take_head(ByteView input) {
   return used;
 }
 
-// No service here wants a request body. A short one is read and dropped before the answer, so that
-// the connection stays in step; a long one, or one that waits for "100 Continue", is answered
+// Few services want a request body. A short one is read before the answer, so that the connection stays
+// in step, and dropped unless it is to be kept; a long one, or one that waits for "100 Continue", is answered
 // without being read, and the connection ends with that answer.
 void ServerConnection::on_head() {
   shared_.requests.add();
@@ -158,6 +159,7 @@ std::size_t ServerConnection::take_body(ByteView input) {
   const auto most = static_cast<std::size_t>(std::min<ByteCount>(input.size(), body_left_));
   if (parser_.framing() == Framing::length) {
     body_left_ -= most;
+    if (parser_.content_length() <= shared_.limits.kept_body) body_.append(input.substr(0, most));
     if (body_left_ == 0) serve();
     return most;
   }
@@ -213,6 +215,8 @@ void ServerConnection::end_exchange(bool complete, std::string error) {
   flushing_.reset();
   held_.clear();
   report(complete, std::move(error));
+  body_.clear();
+  if (body_.capacity() > kMostIdleBody) body_.shrink_to_fit();
   if (!complete || close_after_ || input_ended_ || shared_.draining) return close_gently();
   state_ = State::idle;
   parser_.next();

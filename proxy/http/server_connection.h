@@ -31,6 +31,7 @@ struct ServerLimits {
   Duration send_stall = std::chrono::minutes(5);  // for the client to take one piece (at most 8 MiB)
   Duration linger = std::chrono::seconds(2);      // for the client to close after us
   ByteCount discarded_body = 64_KiB;              // a longer request body ends the connection
+  ByteCount kept_body = 0;                        // bodies up to this, with their length told, are kept
   HeadLimits request_head{};
 };
 
@@ -77,6 +78,8 @@ class ServerConnection final : public Exchange {
   const net::Address& peer() const override { return stream_->peer(); }
   const net::Address& local() const override { return stream_->local(); }
   net::OwnerSlot& owner() override { return owner_; }
+  std::string_view request_body() const override { return body_; }
+  net::PeerCard* card() override { return stream_->card(); }
   void respond(ResponseHead head, std::string_view body) override;
   void respond_head(ResponseHead head, ByteCount content_length) override;
   void begin(ResponseHead head, ByteCount content_length) override;
@@ -134,6 +137,7 @@ class ServerConnection final : public Exchange {
   TimePoint deadline_ = TimePoint::max();
   std::string backlog_;       // bytes behind the request that is being served
   ByteCount body_left_ = 0;   // of a request body to discard; for a chunked one: its allowance
+  std::string body_;          // of the request; kept for the service
   ByteCount lingered_ = 0;    // bytes discarded since FIN
   bool pumping_ = false;      // pump() is on the stack and goes on by itself
   bool close_after_ = false;  // this answer is the last one

@@ -29,6 +29,9 @@ struct TlsSettings {
   std::vector<std::string> certs_dirs;
   std::string certs_host;
   std::uint16_t certs_port = 0;
+  // The same as ca_file, cert_file and key_file, as PEM text that stands in no file of its own (a kubeconfig
+  // holds them). A text wins over the file.
+  std::string ca_pem, cert_pem, key_pem;
   bool operator==(const TlsSettings&) const = default;
 };
 

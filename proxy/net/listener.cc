@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -192,6 +193,8 @@ void Listener::on_ready(Socket& socket) {
     accepted.credentials = credentials_of(fd.get());
   } else {
     tune_socket(fd.get());
+    if (settings_.unsent > 0)
+      setsockopt(fd.get(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &settings_.unsent, sizeof settings_.unsent);
   }
   Address local = socket.is_wildcard ? local_address(fd.get()) : socket.local;
   auto seat = Seats::take(seats_);

@@ -28,6 +28,7 @@ struct Accepted {
 struct ListenerSettings {
   std::size_t most = 4096;  // connections at once over all addresses
   int backlog = 1024;
+  int unsent = 0;  // bytes of a connection that wait in the kernel unsent, at most; 0: as the kernel has it
 };
 
 class Listener {

@@ -22,18 +22,6 @@ constexpr std::size_t kMostCached = 1024;
 constexpr std::size_t kMostRunning = 256;
 constexpr std::size_t kMostFile = 1u << 20;
 
-bool is_host_name(std::string_view name) {
-  if (name.empty() || name.size() > 253) return false;
-  std::size_t label = 0;
-  for (const char c : name) {
-    const bool is_fit = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-    if (c == '.' ? label == 0 : !is_fit) return false;
-    label = c == '.' ? 0 : label + 1;
-    if (label > 63) return false;
-  }
-  return label > 0;
-}
-
 bool is_under(std::string_view name, std::string_view suffix) {
   if (suffix.empty()) return true;
   if (name.size() < suffix.size() || name.substr(name.size() - suffix.size()) != suffix) return false;

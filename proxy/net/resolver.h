@@ -38,6 +38,10 @@ class Resolver {
   // Asks every server there is for the name, past the cache and leaving no trace, for who explains it. Names
   // that are no host names are reported as not found. No errors.
   Ticket inquire(const std::string& host, Done<DnsReport> done);
+  // All records of one type, past the cache: who asks keeps to the TTL of the answer. The name is looked for
+  // as by lookup(), for addresses in the fixed hosts and /etc/hosts too, whose TTL is a minute. outcome:
+  // found. Errors: as lookup(); dns_not_found where there is no such record.
+  Ticket records(const std::string& host, DnsType type, Done<DnsAnswer> done);
   // Would lookup() ask DNS for it? Not for addresses, fixed hosts, /etc/hosts and localhost.
   bool is_asked_in_dns(const std::string& host) {
     refresh();

@@ -1,7 +1,6 @@
 #include "proxy/net/resolver_channel.h"
 
 #include <ares.h>
-#include <arpa/inet.h>
 #include <arpa/nameser.h>
 #include <fmt/core.h>
 #include <sys/time.h>
@@ -12,8 +11,6 @@
 
 namespace layerd::net {
 namespace {
-
-constexpr int kMostAddresses = 32;
 
 DnsOutcome outcome_of(int status) {
   switch (status) {
@@ -35,33 +32,9 @@ DnsOutcome outcome_of(int status) {
   }
 }
 
-template <class Family>
-void take(DnsAnswer& answer, Family family, const void* raw, int ttl) {
-  char text[INET6_ADDRSTRLEN] = "";
-  inet_ntop(family, raw, text, sizeof text);
-  answer.addresses.push_back({text, 0, family == AF_INET6});
-  const std::chrono::seconds seconds(std::max(ttl, 0));
-  answer.ttl = answer.addresses.size() == 1 ? seconds : std::min(answer.ttl, seconds);
-}
-
-// c-ares follows the chain of CNAMEs in the answer; its TTLs are those of the whole chain.
-DnsAnswer parse(DnsType type, const unsigned char* bytes, int size) {
-  DnsAnswer answer;
-  int count = kMostAddresses, status = ARES_SUCCESS;
-  if (type == DnsType::a) {
-    ares_addrttl found[kMostAddresses];
-    status = ares_parse_a_reply(bytes, size, nullptr, found, &count);
-    for (int i = 0; status == ARES_SUCCESS && i < count; ++i)
-      take(answer, AF_INET, &found[i].ipaddr, found[i].ttl);
-  } else {
-    ares_addr6ttl found[kMostAddresses];
-    status = ares_parse_aaaa_reply(bytes, size, nullptr, found, &count);
-    for (int i = 0; status == ARES_SUCCESS && i < count; ++i)
-      take(answer, AF_INET6, &found[i].ip6addr, found[i].ttl);
-  }
-  answer.outcome = outcome_of(status);
-  if (answer.outcome == DnsOutcome::found && answer.addresses.empty()) answer.outcome = DnsOutcome::no_data;
-  return answer;
+int record_type(DnsType type) {
+  if (type == DnsType::srv) return ns_t_srv;
+  return type == DnsType::a ? ns_t_a : ns_t_aaaa;
 }
 
 }  // namespace
@@ -113,8 +86,7 @@ Ticket DnsServer::ask(const std::string& name, DnsType type, Done<DnsAnswer> don
     return Ticket(question);
   }
   auto held = std::make_unique<std::shared_ptr<Question>>(question);
-  ares_query(channel_, name.c_str(), ns_c_in, type == DnsType::a ? ns_t_a : ns_t_aaaa, &on_answer,
-             held.release());
+  ares_query(channel_, name.c_str(), ns_c_in, record_type(type), &on_answer, held.release());
   rearm();
   return Ticket(question);
 }
@@ -129,7 +101,8 @@ void DnsServer::on_answer(void* arg, int status, int, unsigned char* bytes, int 
   if (bytes && size >= 12 && (status == ARES_SUCCESS || answer.outcome == DnsOutcome::broken)) {
     // With NOCHECKRESP the server's own word is in the header.
     const int rcode = bytes[3] & 0xf;
-    if (rcode == ns_r_noerror) answer = parse(question->type, bytes, size);
+    if (rcode == ns_r_noerror)
+      answer = parse_dns_answer(question->type, bytes, static_cast<std::size_t>(size));
     if (rcode == ns_r_servfail) answer.outcome = DnsOutcome::servfail;
     if (rcode == ns_r_refused || rcode == ns_r_notimpl) answer.outcome = DnsOutcome::refused;
     if (rcode == ns_r_nxdomain) answer.outcome = DnsOutcome::not_found;

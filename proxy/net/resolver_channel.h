@@ -8,30 +8,13 @@
 #include <vector>
 
 #include "proxy/net/poller.h"
+#include "proxy/net/resolver_answer.h"
 #include "proxy/net/stream.h"
 #include "runtime/uv_loop.h"
 
 struct ares_channeldata;
 
 namespace layerd::net {
-
-enum class DnsType : std::uint8_t { a, aaaa };
-
-enum class DnsOutcome : std::uint8_t {
-  found,      // addresses
-  no_data,    // the name exists, without an address of this family
-  not_found,  // NXDOMAIN
-  timed_out,  // no answer
-  servfail,   // the server says it could not find out
-  refused,    // the server does not answer us
-  broken,     // an answer that makes no sense, or a name that cannot be asked for
-};
-
-struct DnsAnswer {
-  DnsOutcome outcome = DnsOutcome::broken;
-  std::vector<Address> addresses;  // port 0
-  std::chrono::seconds ttl{0};     // the smallest, CNAMEs included
-};
 
 class DnsServer {
  public:

@@ -84,6 +84,18 @@ HostsTable parse_hosts(std::string_view text) {
   return table;
 }
 
+bool is_host_name(std::string_view name) {
+  if (name.empty() || name.size() > 253) return false;
+  std::size_t label = 0;
+  for (const char c : name) {
+    const bool is_fit = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+    if (c == '.' ? label == 0 : !is_fit) return false;
+    label = c == '.' ? 0 : label + 1;
+    if (label > 63) return false;
+  }
+  return label > 0;
+}
+
 std::vector<std::string> candidate_names(std::string_view name, const ResolvConf& conf) {
   const std::string plain = canonical_name(name);
   if (!name.empty() && name.back() == '.') return {plain};

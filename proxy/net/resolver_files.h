@@ -26,6 +26,9 @@ HostsTable parse_hosts(std::string_view text);
 // Lower case, without the dot at its end.
 std::string canonical_name(std::string_view name);
 
+// Can DNS be asked for it? `name` is canonical.
+bool is_host_name(std::string_view name);
+
 // The names to ask for, in order: as libc does with search and ndots. A dot at the end means no search.
 std::vector<std::string> candidate_names(std::string_view name, const ResolvConf& conf);
 

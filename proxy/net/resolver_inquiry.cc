@@ -83,6 +83,8 @@ void Inquiry::on_answer(std::size_t row, Result<DnsAnswer> answer) {
   DnsServerAnswer& told = report_.answers[row];
   const DnsOutcome outcome = answer ? answer->outcome : DnsOutcome::broken;
   if (weight(outcome) > weight(told.outcome)) told.outcome = outcome;
+  if (answer && answer->addresses.size() > kMostAddressesOfHost)
+    answer->addresses.resize(kMostAddressesOfHost);
   if (answer)
     for (Address& address : answer->addresses) told.addresses.push_back(std::move(address));
   if (--waiting_ > 0) return;

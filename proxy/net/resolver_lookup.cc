@@ -76,6 +76,7 @@ void Lookup::on_answer(Query& query, const std::string& server, DnsAnswer answer
   const bool is_definite = answer.outcome == DnsOutcome::found || answer.outcome == DnsOutcome::no_data ||
                            answer.outcome == DnsOutcome::not_found;
   if (is_definite) {
+    if (answer.addresses.size() > kMostAddressesOfHost) answer.addresses.resize(kMostAddressesOfHost);
     query.answer = std::move(answer);
     return query_done(query);
   }

@@ -21,6 +21,8 @@ struct Address {
   std::string str() const;  // "10.1.2.3:443", "[::1]:443"
 };
 
+struct PeerCard;
+
 class ByteStream {
  public:
   virtual ~ByteStream() = default;
@@ -52,6 +54,8 @@ class ByteStream {
   virtual const Address& local() const = 0;
   // "TLSv1.3" or empty.
   virtual std::string tls_version() const { return {}; }
+  // Of a connection between members: who is there. Null: it is none.
+  virtual PeerCard* card() { return nullptr; }
 };
 
 using ByteStreamPtr = std::unique_ptr<ByteStream>;

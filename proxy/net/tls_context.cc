@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "proxy/net/certificate_facts.h"
@@ -135,12 +136,7 @@ Result<Ok> TlsContext::load(const TlsSettings& settings, const CertsFolder& fold
   if (verifies_) {
     if (auto loaded = load_authorities(settings, folder); !loaded) return loaded;
   }
-  if (!settings.cert_file.empty() || !settings.key_file.empty())
-    return load_client_certificate(settings.cert_file, settings.key_file);
-  // Of several pairs docker and containerd offer each; one handshake takes one.
-  if (!folder.client.empty())
-    return load_client_certificate(folder.client.front().first, folder.client.front().second);
-  return Ok{};
+  return load_client_certificate(settings, folder);
 }
 
 void TlsContext::load_system_authorities() {
@@ -163,7 +159,11 @@ void TlsContext::load_system_authorities() {
 // are turned off.
 Result<Ok> TlsContext::load_authorities(const TlsSettings& settings, const CertsFolder& folder) {
   if (settings.system_cas) load_system_authorities();
-  if (!settings.ca_file.empty()) {
+  if (!settings.ca_pem.empty()) {
+    auto certificates = parse_certificates("the CA given as text", settings.ca_pem);
+    if (!certificates) return unusable("tls_ca_file", "tls", certificates.error());
+    use(*certificates, "the CA given as text");
+  } else if (!settings.ca_file.empty()) {
     if (auto loaded = load_authority_file("tls.ca_file", settings.ca_file); !loaded) return loaded;
   }
   if (!settings.ca_dir.empty()) {
@@ -184,18 +184,30 @@ Result<Ok> TlsContext::load_authority_file(const char* key, const std::string& p
   files_.push_back(FileStamp::of(path));
   auto certificates = read_certificates(path);
   if (!certificates) return unusable("tls_ca_file", key, certificates.error());
-  X509_STORE* store = SSL_CTX_get_cert_store(context_);
-  for (const auto& certificate : *certificates) {
-    X509_STORE_add_cert(store, certificate.get());
-    sources_.emplace(facts_of(certificate.get()).fingerprint, path);
-  }
+  use(*certificates, path);
   return Ok{};
 }
 
-Result<Ok> TlsContext::load_client_certificate(const std::string& cert_file, const std::string& key_file) {
-  files_.push_back(FileStamp::of(cert_file));
+void TlsContext::use(const std::vector<CertificatePtr>& authorities, const std::string& source) {
+  X509_STORE* store = SSL_CTX_get_cert_store(context_);
+  for (const auto& certificate : authorities) {
+    X509_STORE_add_cert(store, certificate.get());
+    sources_.emplace(facts_of(certificate.get()).fingerprint, source);
+  }
+}
+
+// Of several pairs in a folder docker and containerd offer each; one handshake takes one.
+Result<Ok> TlsContext::load_client_certificate(const TlsSettings& settings, const CertsFolder& folder) {
+  std::string cert_file = settings.cert_file, key_file = settings.key_file;
+  const bool is_text = !settings.cert_pem.empty();
+  if (!is_text && cert_file.empty() && key_file.empty() && !folder.client.empty())
+    std::tie(cert_file, key_file) = folder.client.front();
+  if (!is_text && cert_file.empty() && key_file.empty()) return Ok{};
+  if (!cert_file.empty()) files_.push_back(FileStamp::of(cert_file));
   if (!key_file.empty()) files_.push_back(FileStamp::of(key_file));
-  auto client = read_client_certificate(cert_file, key_file);
+  auto client = is_text ? parse_client_certificate({"the certificate given as text", settings.cert_pem},
+                                                   {"the key given as text", settings.key_pem})
+                        : read_client_certificate(cert_file, key_file);
   if (!client) return unusable("tls_client_certificate", "client certificate", client.error());
   SSL_CTX_use_certificate(context_, client->chain.front().get());
   SSL_CTX_use_PrivateKey(context_, client->key.get());

@@ -14,6 +14,7 @@
 #include "proxy/net/certs_folder.h"
 #include "proxy/net/dialer.h"
 #include "proxy/net/file_stamp.h"
+#include "proxy/net/tls_files.h"
 #include "runtime/workers.h"
 
 struct ssl_ctx_st;
@@ -56,7 +57,8 @@ class TlsContext {
   void load_system_authorities();
   Result<Ok> load_authorities(const TlsSettings& settings, const CertsFolder& folder);
   Result<Ok> load_authority_file(const char* key, const std::string& path);
-  Result<Ok> load_client_certificate(const std::string& cert_file, const std::string& key_file);
+  Result<Ok> load_client_certificate(const TlsSettings& settings, const CertsFolder& folder);
+  void use(const std::vector<CertificatePtr>& authorities, const std::string& source);
 
   ssl_ctx_st* context_;
   bio_method_st* transport_;

@@ -65,6 +65,13 @@ std::size_t line_of(const std::string& text, std::size_t count, std::string_view
                  std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
 }
 
+int no_passphrase(char*, int, int, void*) noexcept { return -1; }
+
+}  // namespace
+
+void FreeCertificate::operator()(x509_st* certificate) const { X509_free(certificate); }
+void FreeKey::operator()(evp_pkey_st* key) const { EVP_PKEY_free(key); }
+
 Result<std::vector<CertificatePtr>> parse_certificates(const std::string& path, const std::string& text) {
   std::vector<CertificatePtr> found;
   const BioPtr bio = memory_of(text);
@@ -84,48 +91,54 @@ Result<std::vector<CertificatePtr>> parse_certificates(const std::string& path, 
   return found;
 }
 
-int no_passphrase(char*, int, int, void*) noexcept { return -1; }
-
-}  // namespace
-
-void FreeCertificate::operator()(x509_st* certificate) const { X509_free(certificate); }
-void FreeKey::operator()(evp_pkey_st* key) const { EVP_PKEY_free(key); }
-
 Result<std::vector<CertificatePtr>> read_certificates(const std::string& path) {
   auto text = read_guarded(path, kMostCertificateBytes);
   if (!text) return file_error(text.error().message);
   return parse_certificates(path, *text);
 }
 
-Result<KeyPtr> read_key(const std::string& path) {
-  auto text = read_guarded(path, kMostCertificateBytes);
-  if (!text) return file_error(text.error().message);
-  const BioPtr bio = memory_of(*text);
+Result<KeyPtr> parse_key(const std::string& path, const std::string& text) {
+  const BioPtr bio = memory_of(text);
   ERR_clear_error();
   KeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, &no_passphrase, nullptr));
-  const bool is_broken = !key && holds(*text, "PRIVATE KEY-----") && !holds(*text, "ENCRYPTED");
+  const bool is_broken = !key && holds(text, "PRIVATE KEY-----") && !holds(text, "ENCRYPTED");
   const std::string reason = last_reason();
   ERR_clear_error();
   if (is_broken) return file_error(fmt::format("{}: the private key cannot be read: {}", path, reason));
-  if (!key) return wrong_content(path, *text, "PRIVATE KEY");
+  if (!key) return wrong_content(path, text, "PRIVATE KEY");
   return key;
 }
 
-Result<ClientCertificate> read_client_certificate(const std::string& cert_file, const std::string& key_file) {
-  const std::string& key_path = key_file.empty() ? cert_file : key_file;
+Result<KeyPtr> read_key(const std::string& path) {
+  auto text = read_guarded(path, kMostCertificateBytes);
+  if (!text) return file_error(text.error().message);
+  return parse_key(path, *text);
+}
+
+Result<ClientCertificate> parse_client_certificate(const PemText& certificates, const PemText& private_key) {
   ClientCertificate client;
-  auto chain = read_certificates(cert_file);
+  auto chain = parse_certificates(certificates.name, certificates.text);
   if (!chain) return std::move(chain).error();
-  auto key = read_key(key_path);
+  auto key = parse_key(private_key.name, private_key.text);
   if (!key) return std::move(key).error();
   const bool fits = X509_check_private_key(chain->front().get(), key->get()) == 1;
   ERR_clear_error();
   if (!fits)
-    return file_error(fmt::format("the key in {} does not belong to the certificate in {} (\"{}\")", key_path,
-                                  cert_file, facts_of(chain->front().get()).subject));
+    return file_error(fmt::format("the key in {} does not belong to the certificate in {} (\"{}\")",
+                                  private_key.name, certificates.name,
+                                  facts_of(chain->front().get()).subject));
   client.chain = std::move(*chain);
   client.key = std::move(*key);
   return client;
+}
+
+Result<ClientCertificate> read_client_certificate(const std::string& cert_file, const std::string& key_file) {
+  const std::string& key_path = key_file.empty() ? cert_file : key_file;
+  auto certificates = read_guarded(cert_file, kMostCertificateBytes);
+  if (!certificates) return file_error(certificates.error().message);
+  auto key = read_guarded(key_path, kMostCertificateBytes);
+  if (!key) return file_error(key.error().message);
+  return parse_client_certificate({cert_file, std::move(*certificates)}, {key_path, std::move(*key)});
 }
 
 Result<std::vector<std::string>> certificate_files_in(const std::string& folder) {

@@ -27,6 +27,11 @@ using KeyPtr = std::unique_ptr<evp_pkey_st, FreeKey>;
 inline constexpr std::size_t kMostCertificateBytes = 16u << 20;
 inline constexpr std::size_t kMostFilesOfFolder = 1000;
 
+// All certificates of a PEM text, in its order; at least one. `name` is what errors call it.
+Result<std::vector<CertificatePtr>> parse_certificates(const std::string& name, const std::string& text);
+// The private key of a PEM text without a passphrase.
+Result<KeyPtr> parse_key(const std::string& name, const std::string& text);
+
 // All certificates of a PEM file, in its order; at least one.
 Result<std::vector<CertificatePtr>> read_certificates(const std::string& path);
 // The private key of a PEM file without a passphrase.
@@ -37,6 +42,11 @@ struct ClientCertificate {
   KeyPtr key;
 };
 Result<ClientCertificate> read_client_certificate(const std::string& cert_file, const std::string& key_file);
+// The same of a PEM text.
+struct PemText {
+  std::string name, text;
+};
+Result<ClientCertificate> parse_client_certificate(const PemText& certificates, const PemText& key);
 // The *.crt, *.pem and *.cer of a folder, sorted; hidden ones (the "..data" of Kubernetes) left out.
 // Errors: not a folder, unreadable, more than kMostFilesOfFolder files.
 Result<std::vector<std::string>> certificate_files_in(const std::string& folder);

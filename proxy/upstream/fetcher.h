@@ -46,7 +46,10 @@ struct FetchResponse {
   std::optional<ByteCount> total;          // size of the whole object, if the answer told
   bool ranges_supported = false;           // 206, or Accept-Ranges: bytes
   std::unique_ptr<http::BodyReader> body;  // at its end at once for head_only
-  bool authenticated = false;              // the node's credentials were used (class node, not open)
+  // Not empty: no upstream said this but a member of the site (proxy/site_fetcher), as upstream told it then.
+  std::string member = {};
+  std::int64_t checked_at = 0;  // unix seconds, with `member`; 0: it was imported there
+  bool authenticated = false;   // the node's credentials were used (class node, not open)
 };
 
 class Fetcher {

@@ -21,8 +21,8 @@ std::string htpasswd_file(const std::string& folder, const RegistrySettings& set
 std::string configuration(const std::string& folder, std::uint16_t port, const RegistrySettings& settings) {
   std::string text = fmt::format(
       "version: 0.1\nlog: {{level: warn}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n"
-      "http:\n  addr: 127.0.0.1:{}\n",
-      settings.storage, port);
+      "http:\n  addr: {}:{}\n",
+      settings.storage, settings.listen, port);
   if (settings.certificate) {
     text += fmt::format("  tls: {{certificate: {}, key: {}}}\n", settings.certificate->cert_file,
                         settings.certificate->key_file);

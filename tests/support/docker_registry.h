@@ -13,6 +13,7 @@ struct RegistrySettings {
   std::string storage;                          // may be filled before and be shared by several registries
   std::optional<Certificate> certificate = {};  // serves TLS
   std::string user = {}, password = {};         // htpasswd when given
+  std::string listen = "127.0.0.1";             // or 0.0.0.0
   std::string token_realm = {}, token_service = {}, token_issuer = {},
               token_roots = {};  // token auth when given
 };

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cctype>
 
 #include "runtime/check.h"
@@ -12,11 +13,39 @@
 namespace layerd::test {
 namespace {
 
-constexpr unsigned kTypeA = 1, kTypeAaaa = 28;
+constexpr unsigned kTypeA = 1, kTypeAaaa = 28, kTypeSrv = 33;
 
 void put16(std::string& out, unsigned value) {
   out += static_cast<char>(value >> 8);
   out += static_cast<char>(value & 0xff);
+}
+
+std::string wire_name(const std::string& name) {
+  std::string wire;
+  for (std::size_t at = 0; at < name.size();) {
+    const std::size_t dot = std::min(name.find('.', at), name.size());
+    wire += static_cast<char>(dot - at);
+    wire += name.substr(at, dot - at);
+    at = dot + 1;
+  }
+  return wire + '\0';
+}
+
+// Type, class, TTL and length; the name stands before and the data behind.
+void put_record(std::string& out, unsigned type, unsigned ttl, const std::string& data) {
+  put16(out, type);
+  put16(out, 1);
+  put16(out, ttl >> 16);
+  put16(out, ttl & 0xffff);
+  put16(out, static_cast<unsigned>(data.size()));
+  out += data;
+}
+
+std::string raw_address(const std::string& text) {
+  unsigned char raw[16];
+  const bool is_v6 = text.find(':') != std::string::npos;
+  inet_pton(is_v6 ? AF_INET6 : AF_INET, text.c_str(), raw);
+  return std::string(reinterpret_cast<const char*>(raw), is_v6 ? 16 : 4);
 }
 
 }  // namespace
@@ -121,7 +150,7 @@ std::string FakeDns::answer_to(const std::string& question, bool is_udp) {
     std::lock_guard lock(mutex_);
     ++asked_[name];
     const auto found = answers_.find(name);
-    answer = found == answers_.end() ? Answer{{}, 3, 60, false, false} : found->second;
+    answer = found == answers_.end() ? Answer{{}, 3, 60, false, false, {}} : found->second;
   }
   if (answer.is_silent) return {};
   std::string records;
@@ -130,24 +159,34 @@ std::string FakeDns::answer_to(const std::string& question, bool is_udp) {
   for (const std::string& text : answer.addresses) {
     const bool is_v6 = text.find(':') != std::string::npos;
     if (cut || type != (is_v6 ? kTypeAaaa : kTypeA)) continue;
-    unsigned char raw[16];
-    inet_pton(is_v6 ? AF_INET6 : AF_INET, text.c_str(), raw);
     ++count;
     put16(records, 0xc00c);
-    put16(records, type);
-    put16(records, 1);
-    put16(records, answer.ttl >> 16);
-    put16(records, answer.ttl & 0xffff);
-    put16(records, is_v6 ? 16 : 4);
-    records.append(reinterpret_cast<const char*>(raw), is_v6 ? 16 : 4);
+    put_record(records, type, answer.ttl, raw_address(text));
+  }
+  std::string extra;
+  unsigned extra_count = 0;
+  for (const Service& service : answer.services) {
+    if (cut || type != kTypeSrv) continue;
+    std::string data;
+    put16(data, 0);
+    put16(data, 0);
+    put16(data, service.port);
+    ++count;
+    put16(records, 0xc00c);
+    put_record(records, kTypeSrv, answer.ttl, data + wire_name(service.target));
+    if (service.address.empty()) continue;
+    ++extra_count;
+    extra += wire_name(service.target);
+    put_record(extra, service.address.find(':') != std::string::npos ? kTypeAaaa : kTypeA, answer.ttl,
+               raw_address(service.address));
   }
   std::string reply = question.substr(0, 2);
   put16(reply, 0x8180u | (cut ? 0x0200u : 0u) | static_cast<unsigned>(answer.rcode));
   put16(reply, 1);
   put16(reply, count);
   put16(reply, 0);
-  put16(reply, 0);
-  return reply + question.substr(12, at + 5 - 12) + records;
+  put16(reply, extra_count);
+  return reply + question.substr(12, at + 5 - 12) + records + extra;
 }
 
 }  // namespace layerd::test

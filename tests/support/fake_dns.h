@@ -13,12 +13,18 @@ namespace layerd::test {
 
 class FakeDns {
  public:
+  struct Service {
+    std::string target;
+    unsigned short port = 0;
+    std::string address = {};  // of the target, given along; empty: not
+  };
   struct Answer {
     std::vector<std::string> addresses = {};  // of both families; empty with rcode 0: no data
     int rcode = 0;                            // 2 SERVFAIL, 3 NXDOMAIN, 5 REFUSED
     unsigned ttl = 60;
     bool is_silent = false;
     bool is_truncated = false;  // over UDP; TCP gives all of it
+    std::vector<Service> services = {};
   };
   FakeDns();
   ~FakeDns();

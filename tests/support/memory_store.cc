@@ -94,6 +94,21 @@ class MemoryPartial final : public cache::PartialBlob {
     return Ticket(call);
   }
 
+  Ticket hash(ByteRange range, Done<Digest> done) override {
+    auto call = std::make_shared<Pending<Digest>>(std::move(done));
+    auto content = row().content;
+    auto got = std::make_shared<Result<Digest>>(Error{Errc::range_unsatisfiable, "absent"});
+    auto job = [content, range, got, is_there = row().present.contains(range)]() -> Result<Ok> {
+      const std::lock_guard lock(content->mutex);
+      if (is_there)
+        *got = digest_of(DigestAlgorithm::sha256, ByteView(content->bytes).substr(range.first, range.size()));
+      return Ok{};
+    };
+    run_read(std::move(job), [call, got](const Result<Ok>&) { call->answer(std::move(*got)); });
+    return Ticket(call);
+  }
+  void take_back(ByteRange range) override { row().present.remove(range); }
+
   Ticket verify(Done<Ok> done) override {
     auto call = std::make_shared<Pending<Ok>>(std::move(done));
     auto content = row().content;
@@ -203,6 +218,14 @@ void MemoryStore::leave_partial(const Digest& digest, const std::string& content
 ByteCount MemoryStore::partial_bytes(const Digest& digest) const {
   const auto found = left_.find(digest);
   return found == left_.end() ? 0 : found->second.present.total();
+}
+
+std::vector<Digest> MemoryStore::units(const Digest& digest) const {
+  std::vector<Digest> units;
+  const std::string* bytes = committed(digest);
+  for (std::size_t at = 0; bytes && at < bytes->size(); at += 8_MiB)
+    units.push_back(digest_of(DigestAlgorithm::sha256, ByteView(*bytes).substr(at, 8_MiB)));
+  return units;
 }
 
 Ticket MemoryStore::open(const Digest& digest, Done<cache::StoredBlobPtr> done) {

@@ -37,6 +37,7 @@ class MemoryStore final : public cache::BlobStore {
   Ticket open(const Digest& digest, Done<cache::StoredBlobPtr> done) override;
   std::optional<ByteCount> known_size(const Digest& digest) const override;
   Ticket begin(const Digest& digest, Done<cache::PartialBlobPtr> done) override;
+  std::vector<Digest> units(const Digest& digest) const override;
   Ticket reserve(const Digest& digest, ByteCount more, Done<Ok> done) override;
   Ticket commit(cache::PartialBlobPtr partial, Done<cache::StoredBlobPtr> done) override;
   Ticket put(const Digest& digest, Bytes content, Done<Ok> done) override;

@@ -38,7 +38,7 @@ void add_values(std::set<std::string>& secrets, const std::string& text) {
 }  // namespace
 
 std::vector<std::string> secrets_of(const std::string& config_file) {
-  static const std::regex kPath(R"re((password_file["']?\s*:\s*)?["']?(/[^\s"',{}\[\]]+))re");
+  static const std::regex kPath(R"re(((?:password|secret)_file["']?\s*:\s*)?["']?(/[^\s"',{}\[\]]+))re");
   std::set<std::string> secrets;
   const std::string text = read_text(config_file);
   add_values(secrets, text);

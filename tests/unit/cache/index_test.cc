@@ -23,7 +23,7 @@ TEST_CASE("a row that was read shows its next value at once and after it was wri
     const auto write = [&] {
       std::optional<Result<Ok>> done;
       auto ticket = index.flush([&](Result<Ok> result) { done.emplace(std::move(result)); });
-      for (int i = 0; i < 5000 && !done; ++i) loop.run_once(1ms);
+      for (int i = 0; i < 60000 && !done; ++i) loop.run_once(1ms);
       return done && done->ok();
     };
     for (const std::string value : {"first", "second", "third"}) {

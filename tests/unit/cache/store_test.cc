@@ -37,9 +37,9 @@ TEST_CASE("a blob written out of order is hashed, committed and served after a r
     CHECK(partial->hashed_front() == text.size());
     REQUIRE(f.commit(partial).ok());
   }
-  std::string units;
+  std::vector<Digest> units;
   for (std::size_t at = 0; at < text.size(); at += 8_MiB)
-    units.append(digest_of(DigestAlgorithm::sha256, ByteView(text).substr(at, 8_MiB)).raw());
+    units.push_back(digest_of(DigestAlgorithm::sha256, ByteView(text).substr(at, 8_MiB)));
   CHECK(f.store->units(digest) == units);
   CHECK(f.store->known_size(digest) == text.size());
   CHECK(f.store->stats().blobs == 1);
@@ -437,4 +437,43 @@ TEST_CASE("hits within a minute of the last use write nothing") {
   for (int i = 0; i < 20; ++i) CHECK(f.find(digest).ok());
   f.flush();
   CHECK(*FileOps().facts(data) == *before);
+}
+
+// rules: taken-back-is-absent
+TEST_CASE("bytes that are taken back are absent, also after a restart, and the hash begins anew") {
+  StoreFixture f;
+  f.open();
+  const auto text = random_text(20 << 20, 3);
+  const Digest digest = digest_of(DigestAlgorithm::sha256, text);
+  const ByteView all(text);
+  {
+    auto partial = f.begin(digest);
+    partial->set_size(text.size());
+    std::string wrong = text;
+    wrong[9_MiB] ^= 1;
+    REQUIRE(f.write(*partial, 0, wrong).ok());
+    CHECK(partial->hashed_front() == text.size());
+    auto hash = f.wait<Digest>([&](Done<Digest> done) {
+      return partial->hash({8_MiB, 16_MiB}, std::move(done));
+    });
+    REQUIRE(hash.ok());
+    CHECK(*hash == digest_of(DigestAlgorithm::sha256, ByteView(wrong).substr(8_MiB, 8_MiB)));
+    partial->take_back({8_MiB, 16_MiB});
+    CHECK_FALSE(partial->present().contains({8_MiB, 8_MiB + 1}));
+    CHECK(f.store->stats().partial_bytes == 12_MiB);
+    auto absent = f.wait<Digest>([&](Done<Digest> done) {
+      return partial->hash({8_MiB, 16_MiB}, std::move(done));
+    });
+    CHECK(absent.error().code == Errc::range_unsatisfiable);
+  }
+  f.close();
+  f.open();
+  auto partial = f.begin(digest);
+  CHECK(partial->size() == text.size());
+  CHECK(partial->present().contains({0, 8_MiB}));
+  CHECK(partial->present().contains({16_MiB, 20_MiB}));
+  REQUIRE(partial->present().first_gap({0, text.size()}) == ByteRange{8_MiB, 16_MiB});
+  REQUIRE(f.write(*partial, 8_MiB, all.substr(8_MiB, 8_MiB)).ok());
+  REQUIRE(f.verify(*partial).ok());
+  REQUIRE(f.commit(partial).ok());
 }

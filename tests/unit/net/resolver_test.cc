@@ -295,3 +295,76 @@ TEST_CASE("questions come from changing ports, so that an answer is hard to forg
   }
   CHECK(names.dns.ports().size() > 1);
 }
+
+namespace {
+Result<DnsAnswer> records(Names& names, const std::string& host, DnsType type) {
+  if (!names.resolver) names.resolver.emplace(names.loop, names.settings);
+  std::optional<Result<DnsAnswer>> got;
+  Ticket ticket =
+      names.resolver->records(host, type, [&](Result<DnsAnswer> result) { got = std::move(result); });
+  REQUIRE_FALSE(got);
+  REQUIRE(names.until([&] { return got.has_value(); }));
+  return std::move(*got);
+}
+}  // namespace
+
+TEST_CASE("services are answered with their ports, their TTL and the addresses that came along") {
+  Names names;
+  names.dns.set("_layerd._tcp.site.test", {{},
+                                           0,
+                                           17,
+                                           false,
+                                           false,
+                                           {{"N1.site.test", 5152, "10.0.0.1"},
+                                            {"n2.site.test", 6000},
+                                            {"n3.site.test", 5152, "fd00::3"},
+                                            {"n4.site.test", 0}}});
+  const auto found = records(names, "_layerd._tcp.site.test", DnsType::srv);
+  REQUIRE(found.ok());
+  CHECK(found->ttl == 17s);
+  REQUIRE(found->services.size() == 3);
+  CHECK(found->services[0].target == "n1.site.test");
+  REQUIRE(found->services[1].target == "n2.site.test");
+  CHECK(found->services[1].port == 6000);
+  CHECK(found->services[1].addresses.empty());
+  REQUIRE(found->services[2].addresses.size() == 1);
+  CHECK(found->services[2].addresses[0].str() == "[fd00::3]:5152");
+}
+
+TEST_CASE("a name has as many addresses as its message holds when they are a list") {
+  Names names;
+  FakeDns::Answer many;
+  for (int i = 0; i < 100; ++i) many.addresses.push_back("10.1.0." + std::to_string(i));
+  many.is_truncated = true;
+  names.dns.set("site.test", many);
+  const auto found = records(names, "site.test", DnsType::a);
+  REQUIRE(found.ok());
+  CHECK(found->addresses.size() == 100);
+  CHECK(names.lookup("site.test")->size() == 32);
+}
+
+TEST_CASE("records that are not there are told from servers that do not answer") {
+  Names names("", "10.9.9.9 listed.test\n");
+  names.dns.set("a.test", {{"10.0.0.1"}});
+  names.dns.set("bad.test", {{}, 2});
+  CHECK(records(names, "a.test", DnsType::srv).error().diagnosis == "dns_not_found");
+  CHECK(records(names, "a.test", DnsType::aaaa).error().diagnosis == "dns_not_found");
+  CHECK(records(names, "none.test", DnsType::a).error().diagnosis == "dns_not_found");
+  CHECK(records(names, "bad.test", DnsType::a).error().diagnosis == "dns_failed");
+  CHECK(records(names, "no name", DnsType::a).error().diagnosis == "dns_not_found");
+  CHECK(records(names, "listed.test", DnsType::a)->addresses.at(0).host == "10.9.9.9");
+  CHECK(records(names, "10.2.3.4", DnsType::a)->addresses.at(0).host == "10.2.3.4");
+  CHECK(names.dns.asked("listed.test") == 0);
+}
+
+TEST_CASE("a list in DNS is asked for at the next server when one fails, and past the cache") {
+  FakeDns second;
+  Names names;
+  write_text(names.dir / "resolv.conf",
+             "nameserver " + names.dns.address() + "\nnameserver " + second.address() + "\n");
+  names.dns.set("a.test", {{}, 5});
+  second.set("a.test", {{"10.0.0.1"}});
+  CHECK(records(names, "a.test", DnsType::a)->addresses.size() == 1);
+  CHECK(records(names, "a.test", DnsType::a)->addresses.size() == 1);
+  CHECK(second.asked("a.test") == 2);
+}

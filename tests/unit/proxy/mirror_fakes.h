@@ -26,6 +26,7 @@ class FakeStore final : public cache::BlobStore {
 
   Ticket open(const Digest& digest, Done<cache::StoredBlobPtr> done) override;
   std::optional<ByteCount> known_size(const Digest& digest) const override;
+  std::vector<Digest> units(const Digest&) const override { return {}; }
   Ticket begin(const Digest& digest, Done<cache::PartialBlobPtr> done) override;
   Ticket reserve(const Digest& digest, ByteCount more, Done<Ok> done) override;
   Ticket commit(cache::PartialBlobPtr partial, Done<cache::StoredBlobPtr> done) override;

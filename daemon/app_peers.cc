@@ -1,0 +1,48 @@
+// The part of App behind sharing between nodes: downloads, what they share, and what the site remembers. Loop
+// thread.
+#include "daemon/app.h"
+
+namespace layerd::daemon {
+
+void App::build_downloads() {
+  learning_ = std::make_unique<proxy::LearningFetcher>(*fetcher_, store_->catalog(), loop_);
+  remembering_ = std::make_unique<proxy::SiteFetcher>(loop_, *learning_, store_->catalog(), metrics_);
+  proxy::DownloadSettings downloads;
+  downloads.stall = settings_->stall_timeout;
+  downloads_ =
+      std::make_unique<proxy::DownloadTable>(loop_, *store_, *remembering_, *buffers_, metrics_, downloads);
+}
+
+Result<Ok> App::build_peers() {
+  if (!settings_->peers.is_on()) return Ok{};
+  auto peers = SitePart::start(
+      {loop_, *workers_, metrics_, *resolver_, *dialer_, *store_, store_->catalog(), *downloads_}, settings_);
+  if (!peers) return std::move(peers).error();
+  peers_ = std::move(*peers);
+  downloads_->share_with(&peers_->sharing(), [this](const registry::Target& target) {
+    const auto kept = store_->catalog().repository(target.key());
+    return kept ? proxy::rights_of(kept->repository_class) : peers::Rights::unknown;
+  });
+  use_peers();
+  share_out_downloads();
+  return Ok{};
+}
+
+void App::use_peers() { remembering_->use(peers_.get(), settings_->tags_from_peers); }
+
+// limits.site_download belongs to those of the site that are alive, in equal shares; looked at again now and
+// then.
+void App::share_out_downloads() {
+  ByteCount limit = settings_->download_limit;
+  sharing_out_.reset();
+  if (const ByteCount all = settings_->site_download_limit; all > 0) {
+    const ByteCount share = std::max<ByteCount>(1, all / (peers_ ? peers_->alive() : 1));
+    limit = limit == 0 ? share : std::min(limit, share);
+    if (peers_)
+      sharing_out_ =
+          loop_.after(std::chrono::seconds(2), "limits.site_download", [this] { share_out_downloads(); });
+  }
+  fetcher_->set_download_limit(limit);
+}
+
+}  // namespace layerd::daemon

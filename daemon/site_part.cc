@@ -1,0 +1,181 @@
+#include "daemon/site_part.h"
+
+#include <fmt/core.h>
+
+#include "daemon/file_watch.h"
+#include "daemon/peers_json.h"
+
+namespace layerd::daemon {
+namespace {
+
+net::PeerIdentitySettings identity_settings(const PeersSettings& peers) {
+  net::PeerIdentitySettings settings;
+  settings.site = peers.members.site;
+  settings.secret_file = peers.secret_file;
+  settings.cert_file = peers.tls.cert_file;
+  settings.key_file = peers.tls.key_file;
+  settings.ca_file = peers.tls.ca_file;
+  for (const auto& name : peers.tls.names) settings.names.push_back(name.text());
+  return settings;
+}
+
+net::Address address_of(const ListenAddress& address) {
+  return {address.host, address.port, address.host.find(':') != std::string::npos};
+}
+
+double milliseconds(Duration time) { return std::chrono::duration<double, std::milli>(time).count(); }
+
+}  // namespace
+
+SitePart::SitePart(const Parts& parts, SettingsPtr settings)
+    : parts_(parts),
+      settings_(std::move(settings)),
+      names_(parts.resolver),
+      api_client_(parts.loop, parts.dialer, unseen_),
+      shelf_(parts.loop, parts.store, parts.catalog, parts.downloads) {}
+
+SitePart::~SitePart() {
+  listener_.reset();
+  service_.reset();
+}
+
+Result<std::unique_ptr<SitePart>> SitePart::start(const Parts& parts, SettingsPtr settings) {
+  std::unique_ptr<SitePart> part(new SitePart(parts, std::move(settings)));
+  const auto& peers = part->settings_->peers;
+  part->identity_ =
+      std::make_unique<net::PeerIdentity>(parts.loop, parts.workers, identity_settings(peers), "");
+  if (auto loaded = part->identity_->load(); !loaded) return std::move(loaded).error();
+  part->wire_ = std::make_unique<peers::HttpWire>(parts.loop, parts.workers, *part->identity_, part->traffic_,
+                                                  parts.metrics);
+  part->site_ = std::make_unique<peers::Site>(
+      parts.loop, *part->wire_, part->shelf_, parts.metrics, peers::SiteSettings{},
+      [self = part.get()](const std::string& registry, const std::string& repository) {
+        return self->settings_->peers.share.is_shared(registry + "/" + repository);
+      });
+  part->service_ = std::make_unique<peers::PeerService>(parts.loop, *part->identity_, *part->site_,
+                                                        part->traffic_, parts.metrics);
+  part->service_->set_upload_limit(part->settings_->upload_limit);
+  if (auto listening = part->listen(); !listening) return std::move(listening).error();
+  part->members_ = std::make_unique<peers::Members>(
+      peers::Members::Parts{parts.loop, parts.workers, part->names_, part->api_client_,
+                            [&loop = parts.loop](const std::string& path, Callback<void()> changed) {
+                              return watch_file(loop, path, std::move(changed));
+                            }},
+      part->members_settings());
+  part->members_->set_listener([self = part.get()] { self->members_changed(); });
+  part->members_changed();
+  return part;
+}
+
+Result<Ok> SitePart::listen() {
+  listener_ = std::make_unique<net::PeerListener>(
+      parts_.loop, parts_.workers, *identity_, parts_.metrics,
+      [this](net::ByteStreamPtr stream) { service_->adopt(std::move(stream)); });
+  auto bound = listener_->listen(address_of(*settings_->peers.listen));
+  if (bound) return Ok{};
+  Error error = std::move(bound).error();
+  error.message = "peers.listen: " + error.message;
+  return error;
+}
+
+peers::MembersSettings SitePart::members_settings() const {
+  auto settings = settings_->peers.members;
+  settings.state_file = settings_->cache_path + "/members.json";
+  settings.listen = listener_->addresses().front();
+  return settings;
+}
+
+void SitePart::members_changed() {
+  const auto& list = members_->list();
+  identity_->set_own(list->self());
+  site_->set_members(list);
+}
+
+void SitePart::apply(SettingsPtr settings) {
+  settings_ = std::move(settings);
+  identity_->configure(identity_settings(settings_->peers));
+  members_->set(members_settings());
+  if (service_) service_->set_upload_limit(settings_->upload_limit);
+}
+
+void SitePart::stop_serving() {
+  listener_->stop();
+  service_.reset();
+}
+
+Json SitePart::json() const {
+  const auto snapshot = site_->snapshot();
+  std::map<std::string, PeerFigures> rows;
+  for (const auto& member : snapshot.members) {
+    PeerFigures& row = rows[member.id];
+    row.state = member.banned_for > Duration::zero() ? "avoided"
+                : member.is_dead                     ? "dead"
+                : member.latency                     ? "alive"
+                                                     : "unknown";
+    if (member.latency) row.latency_ms = milliseconds(*member.latency);
+    row.faults = member.faults;
+    row.last_error = member.last_fault;
+  }
+  for (const auto& traffic : traffic_.all()) {
+    PeerFigures& row = rows[traffic->id];
+    row.sent_bytes = traffic->sent;
+    row.received_bytes = traffic->received;
+    row.faults = std::max(row.faults, traffic->faults);
+    if (row.last_error.empty()) row.last_error = traffic->last_fault;
+    if (!row.latency_ms && traffic->latency > Duration::zero())
+      row.latency_ms = milliseconds(traffic->latency);
+    if (row.state == "unknown" && traffic->latency > Duration::zero()) row.state = "alive";
+  }
+  std::vector<std::string> more;
+  if (!identity_->fault().empty()) more.push_back(identity_->fault());
+  const auto& addresses = listener_->addresses();
+  return peers_json(
+      settings_->peers, *members_, addresses.empty() ? std::string() : addresses.front().str(),
+      [&rows](const std::string& id) { return rows[id]; }, more);
+}
+
+Json SitePart::units(const Digest& digest) const {
+  Json list = Json::array();
+  for (const auto& blob : site_->snapshot().blobs)
+    if (blob.blob.digest == digest)
+      for (const auto& unit : blob.units)
+        list.push_back(
+            {{"unit", unit.unit}, {"from", unit.from}, {"bytes", unit.have}, {"leased", unit.is_leased}});
+  return list;
+}
+
+std::size_t SitePart::alive() const {
+  std::size_t count = 1;
+  for (const auto& member : site_->snapshot().members)
+    count += member.is_listed && !member.is_self && !member.is_dead;
+  return count;
+}
+
+std::string SitePart::trouble() const { return identity_->fault(); }
+
+Ticket SitePart::recall(const peers::Recall& recall, Done<std::vector<Word>> done) {
+  return site_->recall(recall, [done = std::move(done)](Result<std::vector<peers::Recalled>> found) mutable {
+    std::vector<Word> words;
+    if (found)
+      for (auto& one : *found) words.push_back({std::move(one.member), std::move(one.answer)});
+    done(std::move(words));
+  });
+}
+
+Ticket SitePart::get(const std::string& member, const peers::BlobName& blob, ByteCount size,
+                     Done<std::unique_ptr<http::BodyReader>> done) {
+  const peers::Member* to = members_->list()->find(member);
+  if (!to)
+    return parts_.loop.post([done = std::move(done), member]() mutable {
+      done(Error{Errc::not_found, member + " is no member any more"});
+    });
+  peers::UnitGet get;
+  get.unit = {blob, 0, false};
+  get.range = {0, size};
+  return wire_->get(*to, get, [done = std::move(done)](Result<peers::UnitAnswer> answer) mutable {
+    if (!answer) return done(std::move(answer).error());
+    done(std::move(answer->body));
+  });
+}
+
+}  // namespace layerd::daemon

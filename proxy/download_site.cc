@@ -1,0 +1,153 @@
+// How a download that is shared with the site gets its units: from members as segments without a place, from
+// upstream as segments that end with the unit. What members do wrong never spends an upstream's tries.
+#include <fmt/core.h>
+
+#include "proxy/download.h"
+#include "proxy/download_follower.h"
+#include "proxy/download_relay.h"
+#include "runtime/log.h"
+
+namespace layerd::proxy {
+
+void Download::share_with_site(const registry::Target& target) {
+  if (!parts_->sharing) return;
+  const auto rights = parts_->rights_of ? parts_->rights_of(target) : peers::Rights::unknown;
+  auto share = parts_->sharing->begin({target.registry, target.repository, digest_}, rights, std::nullopt);
+  if (share) units_ = std::make_unique<DownloadUnits>(*this, parts_->loop, std::move(share));
+}
+
+bool Download::is_of(const std::string& repository) const {
+  for (const auto& target : targets_)
+    if (target->key() == repository) return true;
+  return false;
+}
+
+RangeSet Download::covered() const {
+  RangeSet covered = partial_->present();
+  for (const Write& write : writes_) covered.add(write.range);
+  return covered;
+}
+
+void Download::count_out(const Segment& segment) {
+  if (segment.unit && segment.member.empty()) --parts_->upstream_units;
+}
+
+void Download::fill_units() {
+  DownloadUnits::Picture picture;
+  picture.size = size_;
+  picture.covered = covered();
+  for (const DownloadFollower* follower : followers_)
+    if (const auto offset = follower->waiting_at()) picture.wanted.push_back(*offset);
+  const std::size_t most = parts_->settings.upstream_units;
+  picture.upstream_left = most - std::min(most, parts_->upstream_units);
+  units_->plan(picture);
+}
+
+void Download::unit_from_member(std::uint32_t unit, peers::UnitSource source) {
+  auto segment = std::make_unique<Segment>(*this, parts_->loop, parts_->fetcher, parts_->budget,
+                                           Segment::Purpose::unit, source.range);
+  segment->unit = unit;
+  segment->member = std::move(source.member);
+  upstream::FetchResponse response;
+  response.status = 206;
+  response.endpoint_name = segment->member;
+  response.body_range = source.range;
+  response.total = source.total;
+  response.ranges_supported = true;
+  response.body = std::move(source.body);
+  segments_.push_back(std::move(segment));
+  segments_.back()->start_with(std::move(response));
+}
+
+// As long as no source is known the fetcher walks the endpoints; from then on we choose.
+void Download::unit_from_upstream(std::uint32_t unit, ByteRange rest) {
+  if (state_ == State::connecting) return connect(unit);
+  const auto choice = places_.choose(parts_->loop.now());
+  if (choice.place) return start_segment(Segment::Purpose::unit, rest, *choice.place, unit);
+  units_->postponed(unit);
+  start_fill(rest);  // waits for the next try, or gives up when every place is spent
+}
+
+bool Download::opened_by_member(Segment& segment, const upstream::FetchResponse& response) {
+  const bool fits = *response.total == size_.value_or(expected_.value_or(*response.total));
+  if (*response.total > kMostBlob || !fits || contradicts_former(*response.total)) {
+    unit_failed(take_out(segment), {Errc::upstream_protocol, fmt::format("{} says the blob has {} bytes",
+                                                                         segment.member, *response.total)});
+    return false;
+  }
+  if (state_ == State::connecting) {
+    state_ = State::receiving;
+    watch();
+  }
+  if (!size_) {
+    confirm(*response.total, std::nullopt);
+    fill_units();
+  }
+  return true;
+}
+
+// A range was asked for and the whole came, and it is more than the unit.
+bool Download::is_whole_only(const Segment& segment, const upstream::FetchResponse& response) const {
+  return units_ && segment.unit && response.status == 200 && !units_->is_whole() &&
+         (!response.total || *response.total > peers::kUnit);
+}
+
+// From now on the site shares this blob as one unit, and this body is it.
+void Download::take_whole(Segment& segment) {
+  for (auto it = segments_.begin(); it != segments_.end();) {
+    if (it->get() == &segment) {
+      ++it;
+      continue;
+    }
+    const auto dropped = take_out(**it++);
+  }
+  units_->whole_only();
+  segment.unit = 0;
+  segment.read_to_end();
+}
+
+void Download::units_turned_whole() {
+  drop_segments();
+  units_changed();
+}
+
+void Download::unit_failed(std::unique_ptr<Segment> segment, const Error& error) {
+  const std::uint32_t unit = *segment->unit;
+  if (segment->member.empty()) {
+    units_->failed(unit, error);
+    // A member's word about the size led us past the end.
+    if (error.code == Errc::range_unsatisfiable && size_ && !size_place_) return member_lied(error);
+    if (segment->place)
+      places_.failed(*segment->place, error, parts_->loop.now());
+    else
+      places_.note(error);
+    if (segments_.empty()) trouble();
+    if (state_ == State::connecting && !segment->place) return on_connect_failed(error);
+  } else {
+    LogLine(LogLevel::info, "member_left")
+        .field("digest", digest_.str())
+        .field("unit", std::to_string(unit))
+        .field("member", segment->member)
+        .field("err", error.message);
+    units_->failed(unit, error);
+  }
+  segment.reset();
+  fill();
+}
+
+// An authenticated member gave wrong bytes or a wrong size: this node asks upstream alone from here on.
+void Download::member_lied(const Error& why) {
+  if (units_) units_->mismatched();
+  units_.reset();
+  from_members_ = 0;
+  start_over(why);
+}
+
+void Download::unit_taken_back(ByteRange range, const Error& why) {
+  LogLine(LogLevel::warn, "unit_wrong").field("digest", digest_.str()).field("err", why.message);
+  for (DownloadFollower* follower : followers_) follower->lost(range, why);
+  for (DownloadRelay* relay : relays_) relay->lost(range);
+  fill();
+}
+
+}  // namespace layerd::proxy

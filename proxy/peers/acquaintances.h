@@ -1,0 +1,59 @@
+// Acquaintances: what this node has lived through with each member: whether it answers, how fast, what it
+// gave, what it did wrong. Connect failures are the failure detector of the site. Loop thread.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "proxy/peers/messages.h"
+#include "proxy/peers/site_settings.h"
+#include "runtime/clock.h"
+#include "runtime/result.h"
+
+namespace layerd::peers {
+
+struct Acquaintance {
+  TimePoint dead_until{};           // it is left alone until then
+  Duration dead_next{};             // for so long when it fails once more; zero: it answered last
+  TimePoint banned_until{};         // no bytes are taken from it until then
+  TimePoint spoken{};               // when it was heard of last
+  std::optional<Duration> latency;  // of its last answer
+  ByteCount bytes_in = 0, bytes_out = 0;
+  std::uint64_t faults = 0;  // failed calls, broken streams, wrong units
+  std::string last_fault;    // for people; printable
+};
+
+class Acquaintances {
+ public:
+  Acquaintances(const SiteSettings& settings, SiteMetrics& metrics)
+      : settings_(settings), metrics_(metrics) {}
+
+  bool is_dead(const std::string& id, TimePoint now) const;
+  bool is_banned(const std::string& id, TimePoint now) const;
+  // A call was answered, or the member spoke to us.
+  void answered(const std::string& id, Duration latency, TimePoint now);
+  void spoke(const std::string& id, TimePoint now);
+  // A call failed. True: the member is dead from now on and was not before.
+  bool failed(const std::string& id, const Error& why, TimePoint now);
+  void ban(const std::string& id, Duration how_long, std::string_view why, TimePoint now);
+  void unban(const std::string& id);
+  void gave(const std::string& id, ByteCount bytes) { at(id).bytes_in += bytes; }
+  void took(const std::string& id, ByteCount bytes) { at(id).bytes_out += bytes; }
+  void fault(const std::string& id, std::string_view what);
+
+  const std::map<std::string, Acquaintance, std::less<>>& all() const { return all_; }
+  void sweep(TimePoint now);
+
+ private:
+  Acquaintance& at(const std::string& id) { return all_[id]; }
+
+  const SiteSettings& settings_;
+  SiteMetrics& metrics_;
+  std::map<std::string, Acquaintance, std::less<>> all_;
+};
+
+// Nobody is there, or nobody who answers in time.
+bool means_dead(const Error& error);
+
+}  // namespace layerd::peers

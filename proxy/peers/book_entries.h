@@ -1,0 +1,68 @@
+// The entries of a Book. Only for proxy/peers/book*.cc.
+#pragma once
+
+#include <deque>
+
+#include "proxy/peers/book.h"
+
+namespace layerd::peers {
+
+// Somebody who asked, or is said to hold something.
+struct Book::Peer {
+  std::string id;
+  std::string zone;
+  unsigned load = 0;      // uploads, as it said last
+  double given = 0;       // children it was named to since
+  bool gone = false;      // cannot be connected to, and has not spoken since
+  std::size_t units = 0;  // entries in which it is an asker
+  std::size_t leases = 0;
+  double words = 0;  // that it may still speak, as of `refilled`
+  TimePoint refilled{};
+};
+
+// A peer's part in one unit.
+struct Book::Asker {
+  Peer* peer = nullptr;
+  std::size_t number = 0;  // in the order in which they came
+  ByteCount have = 0;
+  bool complete = false;
+  bool receiving = false;  // it was told where to take the unit from, and has not given up
+  bool apart = false;      // fed by a stand-in for the first root, or is one
+  double children = 0;     // named to so many, each time as one of n: 1/n
+  unsigned complaints = 0;
+  std::vector<Asker*> avoids;  // about whom it complained last
+  std::vector<Asker*> given;   // who was named to it last
+};
+
+struct Book::Unit {
+  struct Lease {
+    Peer* peer = nullptr;
+    TimePoint alive{};  // of the last progress
+    ByteCount have = 0;
+  };
+  struct Claim {
+    Digest sha256;
+    bool is_proved = false;
+  };
+
+  Asker* find(const Peer& peer) {
+    for (auto& asker : askers)
+      if (asker.peer == &peer) return &asker;
+    return nullptr;
+  }
+  Lease* lease_of(const Peer& peer) {
+    for (auto& lease : leases)
+      if (lease.peer == &peer) return &lease;
+    return nullptr;
+  }
+
+  Key key;
+  TimePoint touched{};
+  std::list<Key>::iterator order;
+  std::deque<Asker> askers;  // never shrinks: others point into it
+  std::vector<Lease> leases;
+  std::optional<Claim> claim;
+  bool disputed = false;  // two claims disagreed: only a proof counts from now on
+};
+
+}  // namespace layerd::peers

@@ -1,0 +1,89 @@
+// The walk to whoever coordinates a unit: the ranks in order without those that are dead, redirects followed.
+#include <algorithm>
+
+#include "proxy/peers/message_fields.h"
+#include "proxy/peers/unit_search.h"
+
+namespace layerd::peers {
+namespace {
+
+class Walk final : public Pending<Directed> {
+ public:
+  Walk(SiteParts& parts, Ask ask, Done<Directed> done)
+      : Pending(std::move(done)), parts_(parts), ask_(std::move(ask)) {}
+  void begin() {
+    pending_ = parts_.loop.post([this] { next(); });
+  }
+
+ private:
+  void on_cancel() noexcept override { pending_.reset(); }
+
+  // The best member that is neither dead nor was tried; those before it are named as dead in the ask.
+  const Member* best() {
+    const auto& ranking = parts_.coordinator.ranking();
+    for (std::size_t depth = 4;; depth *= 8) {
+      ask_.dead.clear();
+      const auto ranks = ranking.first(ask_.unit.blob.digest, ask_.unit.unit, depth);
+      for (const auto* member : ranks) {
+        const bool tried = std::find(tried_.begin(), tried_.end(), member->id) != tried_.end();
+        if (!tried && !parts_.acquaintances.is_dead(member->id, parts_.now())) return member;
+        if (ask_.dead.size() < kMostIds) ask_.dead.push_back(member->id);
+      }
+      if (ranks.size() < depth) return nullptr;
+    }
+  }
+
+  void next() {
+    const auto* member = tried_.size() < parts_.settings.coordinators ? best() : nullptr;
+    if (member == nullptr) return answer(Error{Errc::upstream_unreachable, "nobody coordinates this unit"});
+    ask_.hops = 0;
+    ask(member->id);
+  }
+
+  void ask(const std::string& id) {
+    asked_ = id;
+    if (id == parts_.self()) return end(parts_.coordinator.ask(id, ask_));
+    pending_ = parts_.wire.ask(parts_.member(id), ask_, [this](Result<AskAnswer> answered) {
+      if (!answered) {
+        tried_.push_back(asked_);
+        return next();
+      }
+      if (answered->kind == AskAnswer::Kind::redirect) return redirected(answered->member);
+      end(*std::move(answered));
+    });
+  }
+
+  // Who knows a better one sends us there; one that we know to be dead makes him accept.
+  void redirected(const std::string& to) {
+    const bool is_dead = std::find(tried_.begin(), tried_.end(), to) != tried_.end() ||
+                         parts_.acquaintances.is_dead(to, parts_.now());
+    if (ask_.hops >= kMostHops || (is_dead && ask_.dead.size() >= kMostIds)) {
+      tried_.push_back(asked_);
+      return next();
+    }
+    ++ask_.hops;
+    if (!is_dead) return ask(to);
+    ask_.dead.push_back(to);
+    ask(std::string(asked_));
+  }
+
+  void end(AskAnswer answered) { answer(Directed{std::move(answered), asked_}); }
+
+  SiteParts& parts_;
+  Ask ask_;
+  std::string asked_;
+  std::vector<std::string> tried_;
+  Ticket pending_;
+};
+
+}  // namespace
+
+Ticket ask_coordinator(SiteParts& parts, Ask ask, Done<Directed> done) {
+  ask.load = parts.uploads.running();
+  ask.zone = parts.zone();
+  auto walk = std::make_shared<Walk>(parts, std::move(ask), std::move(done));
+  walk->begin();
+  return Ticket(std::move(walk));
+}
+
+}  // namespace layerd::peers

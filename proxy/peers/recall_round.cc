@@ -1,0 +1,77 @@
+// Site::recall: many members are asked what they know of a name, a few at a time.
+#include <algorithm>
+#include <deque>
+
+#include "proxy/peers/site.h"
+#include "proxy/peers/site_parts.h"
+
+namespace layerd::peers {
+namespace {
+
+constexpr std::size_t kMostAsked = 64;
+constexpr std::size_t kAtOnce = 16;
+constexpr Duration kPatience = std::chrono::milliseconds(1'500);
+
+class RecallRound final : public Pending<std::vector<Recalled>> {
+ public:
+  RecallRound(SiteParts& parts, Recall recall, Done<std::vector<Recalled>> done)
+      : Pending(std::move(done)), parts_(parts), recall_(std::move(recall)) {}
+
+  void begin() {
+    std::vector<Member> members;
+    for (const auto& member : parts_.coordinator.ranking().members().all())
+      if (parts_.is_source(member.id)) members.push_back(member);
+    std::shuffle(members.begin(), members.end(), parts_.random);
+    std::stable_partition(members.begin(), members.end(),
+                          [zone = parts_.zone()](const Member& member) { return member.zone == zone; });
+    members.resize(std::min(members.size(), kMostAsked));
+    waiting_.assign(members.begin(), members.end());
+    timer_ = parts_.loop.after(kPatience, "peers: recall", [this] { end(); });
+    start_ = parts_.loop.post([this] { more(); });
+  }
+
+ private:
+  void on_cancel() noexcept override { stop(); }
+  void stop() {
+    timer_.reset();
+    start_.reset();
+    asked_.clear();
+  }
+  void end() {
+    stop();
+    answer(std::move(known_));
+  }
+  void more() {
+    while (running_ < kAtOnce && !waiting_.empty()) {
+      const auto member = std::move(waiting_.front());
+      waiting_.pop_front();
+      ++running_;
+      asked_.push_back(
+          parts_.wire.recall(member, recall_, [this, id = member.id](Result<RecallAnswer> answer) {
+            --running_;
+            if (answer && answer->known) known_.push_back({id, *std::move(answer)});
+            more();
+          }));
+    }
+    if (running_ == 0 && waiting_.empty()) end();
+  }
+
+  SiteParts& parts_;
+  const Recall recall_;
+  std::deque<Member> waiting_;
+  std::vector<Recalled> known_;
+  std::size_t running_ = 0;
+  std::vector<Ticket> asked_;
+  Ticket timer_;
+  Ticket start_;
+};
+
+}  // namespace
+
+Ticket Site::recall(const Recall& recall, Done<std::vector<Recalled>> done) {
+  auto round = std::make_shared<RecallRound>(*parts_, recall, std::move(done));
+  round->begin();
+  return Ticket(std::move(round));
+}
+
+}  // namespace layerd::peers

@@ -1,0 +1,155 @@
+#include "proxy/peers/review.h"
+
+#include <algorithm>
+
+#include "proxy/peers/message_fields.h"
+#include "proxy/peers/probe_round.h"
+#include "proxy/peers/unit_search.h"
+#include "runtime/log.h"
+
+namespace layerd::peers {
+namespace {
+
+class Review {
+ public:
+  Review(SiteParts& parts, UnitStream& stream, Suspicion suspicion)
+      : parts_(parts), stream_(stream), suspicion_(suspicion) {}
+
+  void begin() {
+    pending_ = parts_.wire.probe(parts_.member(stream_.member()), Probe{stream_.unit()},
+                                 [this](Result<ProbeAnswer> how) { on_source(std::move(how)); });
+  }
+
+ private:
+  ByteCount here() const { return stream_.position() - range_of(stream_.unit(), std::nullopt).first; }
+  double rate() const { return std::max(1.0, stream_.rate(parts_.now())); }
+  bool is_faster(const ProbeAnswer& how) const {
+    return how.has_slot && static_cast<double>(how.rate) > parts_.settings.faster * rate();
+  }
+
+  // Calls out: the stream, and with it this, may be gone afterwards.
+  void leave(std::string_view why) {
+    parts_.metrics.left_members.add();
+    LogLine(LogLevel::debug, "member_left")
+        .field("member", stream_.member())
+        .field("digest", stream_.unit().blob.digest.str())
+        .field("unit", std::uint64_t{stream_.unit().unit})
+        .field("why", why);
+    stream_.leave({Errc::canceled, "member " + stream_.member() + " is left: " + std::string(why), 0, 0,
+                   "member_left"});
+  }
+  void leave_for(const std::string& id) {
+    const auto share = stream_.share();
+    if (!share || share->is_closed()) return;
+    share->part(stream_.unit().unit).prefer = id;
+    leave("another gives the unit faster");
+  }
+
+  void on_source(Result<ProbeAnswer> how) {
+    if (!how) {
+      if (means_dead(how.error())) leave("it does not answer any more");
+      return;
+    }
+    if (contains(how->path, parts_.self())) return leave("it is fed by this node itself");
+    how->path.resize(std::min(how->path.size(), kMostIds));
+    stream_.set_path(how->path);
+    source_ = *std::move(how);
+    // It has all of it and is slow by itself: others may have it, too.
+    if (source_.complete) return ask({stream_.member()});
+    if (source_.path.empty()) return suspicion_.needs_root ? ask({stream_.member()}) : void();
+    pending_ = parts_.wire.probe(parts_.member(source_.path.back()), Probe{stream_.unit()},
+                                 [this](const Result<ProbeAnswer>& root) { on_root(root); });
+  }
+
+  // The first of those who feed us. Is it slow, or somebody in between?
+  void on_root(const Result<ProbeAnswer>& root) {
+    const auto id = source_.path.back();
+    std::vector<std::string> slow{stream_.member()};
+    slow.insert(slow.end(), source_.path.begin(), source_.path.end());
+    constexpr ByteCount kAhead = 1_MiB;
+    const bool is_ahead = root && (root->complete || root->have > here() + kAhead);
+    if (root && root->complete && is_faster(*root) && parts_.is_source(id)) return leave_for(id);
+    if (is_ahead) slow.pop_back();
+    if (suspicion_.needs_root || (is_ahead && suspicion_.is_slow)) ask(std::move(slow));
+  }
+
+  void ask(std::vector<std::string> slow) {
+    const auto share = stream_.share();
+    if (!share || share->is_closed()) return;
+    slow_ = std::move(slow);
+    Ask ask;
+    ask.unit = stream_.unit();
+    ask.have = here();
+    ask.rights = share->rights();
+    ask.avoid = slow_;
+    for (const auto& id : share->part(ask.unit.unit).avoid)
+      if (ask.avoid.size() < kMostIds && !contains(ask.avoid, id)) ask.avoid.push_back(id);
+    pending_ = ask_coordinator(parts_, std::move(ask), [this](Result<Directed> directed) {
+      if (directed) on_answer(*std::move(directed));
+    });
+  }
+
+  void on_answer(Directed directed) {
+    const auto share = stream_.share();
+    if (!share || share->is_closed()) return;
+    const auto unit = stream_.unit().unit;
+    share->part(unit).coordinator = directed.coordinator;
+    if (directed.answer.kind == AskAnswer::Kind::fetch) return on_lease(directed.coordinator);
+    if (directed.answer.kind != AskAnswer::Kind::from) return;
+    auto ids = directed.answer.sources;
+    std::erase_if(ids,
+                  [this](const std::string& id) { return !parts_.is_source(id) || contains(slow_, id); });
+    pending_ =
+        probe_all(parts_.loop, parts_.wire, stream_.unit(), parts_.members(ids), parts_.settings.probe_wait,
+                  [this](Result<std::vector<Candidate>> answered) { on_candidates(*std::move(answered)); });
+  }
+
+  void on_lease(const std::string& coordinator) {
+    const auto share = stream_.share();
+    auto& part = share->part(stream_.unit().unit);
+    if (suspicion_.needs_root) {
+      share->set_leased(part, true);
+      part.told = parts_.now();
+      return leave("upstream is faster");
+    }
+    // Not worth it: given back, and on as before.
+    parts_.teller.gave_up(coordinator, {stream_.unit(), false});
+    parts_.teller.alive(coordinator, {stream_.unit(), here()});
+  }
+
+  void on_candidates(std::vector<Candidate> answered) {
+    std::erase_if(answered, [this](const Candidate& one) {
+      const auto& path = one.how.path;
+      const bool is_same = std::any_of(path.begin(), path.end(), [this](const std::string& id) {
+        return id == parts_.self() || contains(slow_, id);
+      });
+      return is_same || !one.how.has_slot;
+    });
+    std::stable_sort(answered.begin(), answered.end(), [](const Candidate& a, const Candidate& b) {
+      if (a.how.complete != b.how.complete) return a.how.complete;
+      return a.how.complete ? a.how.rate > b.how.rate : a.how.have > b.how.have;
+    });
+    if (answered.empty()) return;
+    const auto& best = answered.front();
+    const bool is_worth_it =
+        best.how.complete ? is_faster(best.how) || suspicion_.needs_root : suspicion_.needs_root;
+    if (is_worth_it) leave_for(std::string(best.id));
+  }
+
+  SiteParts& parts_;
+  UnitStream& stream_;
+  const Suspicion suspicion_;
+  ProbeAnswer source_;
+  std::vector<std::string> slow_;
+  Ticket pending_;
+};
+
+}  // namespace
+
+std::shared_ptr<void> start_review(SiteParts& parts, UnitStream& stream, Suspicion suspicion) {
+  auto review = std::make_shared<Review>(parts, stream, suspicion);
+  review->begin();
+  return review;
+}
+
+}  // namespace layerd::peers

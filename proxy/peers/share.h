@@ -1,0 +1,142 @@
+// Share: one running download's part in the site (BlobShare). ShareCore holds what is known of the blob and
+// of each unit that is wanted; searches, streams and the watchdog keep it alive as long as they need it. Loop
+// thread.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "proxy/peers/sharing.h"
+#include "proxy/peers/site_parts.h"
+
+namespace layerd::peers {
+
+// What is known of a unit from the first find() until it has arrived.
+struct UnitPart {
+  std::string coordinator;         // who answered our last ask; empty: nobody did, or it was told the end
+  bool is_leased = false;          // we fetch it for the site
+  Turn turn;                       // we fetch it without a lease
+  TimePoint told{};                // when the coordinator heard of it last
+  ByteCount have = 0;              // bytes from the unit's beginning
+  TimePoint began{};               // the present source
+  ByteCount began_at = 0;          // bytes that were here then
+  std::vector<std::string> avoid;  // members that failed us, or were too slow
+  std::optional<Digest> claim;
+  bool is_proved = false;
+  std::optional<Digest> refused;    // a hash that was thrown away: the same from elsewhere counts
+  std::vector<std::string> givers;  // of its bytes
+  std::string prefer;               // the watchdog's choice for the next find()
+  std::string source;               // the member that brings it; empty: upstream, or nobody yet
+  std::weak_ptr<UnitStream> stream;
+};
+
+class ShareCore : public std::enable_shared_from_this<ShareCore> {
+ public:
+  ShareCore(SiteParts& parts, BlobName blob, Rights rights, std::optional<ByteCount> hint);
+  ~ShareCore();
+
+  UnitName name(std::uint32_t unit) const { return {blob_, unit, is_whole_}; }
+  UnitPart& part(std::uint32_t unit) { return units_[unit]; }
+  UnitPart* find_part(std::uint32_t unit);
+  SiteParts& parts() { return parts_; }
+  const BlobName& blob() const { return blob_; }
+  Rights rights() const { return rights_; }
+  std::optional<ByteCount> total() const { return total_; }
+  bool is_whole() const { return is_whole_; }
+  bool is_closed() const { return is_closed_; }
+  const std::map<std::uint32_t, UnitPart>& units() const { return units_; }
+
+  // Who holds the whole blob, by its records. Asked once; every search waits for the same answer.
+  Ticket learn_holders(Done<Ok> done);
+  const std::vector<std::string>& holders() const { return holders_; }
+  // Members that gave units of this blob, the most recent first; for when nobody coordinates.
+  std::vector<std::string> neighbours() const;
+
+  void when_wanted(Callback<void(std::uint32_t unit)> wanted) { wanted_ = std::move(wanted); }
+  // Has the download bring it, for another member. False: it does not do that, or does so often enough.
+  bool want(const UnitName& unit);
+
+  // A stream from a member begins.
+  void begins(std::uint32_t unit, const std::shared_ptr<UnitStream>& stream, ByteCount total);
+  void set_leased(UnitPart& part, bool is_leased);
+  void avoid(std::uint32_t unit, const std::string& member);
+  // The next source is our own upstream request.
+  void begins_upstream(std::uint32_t unit);
+  // The coordinator is told that nothing is to be expected of us.
+  void give_up(std::uint32_t unit, bool whole_only = false);
+
+  // BlobShare, but find().
+  void progress(std::uint32_t unit, ByteCount have);
+  void failed(std::uint32_t unit, const Error& why);
+  void dropped(std::uint32_t unit);
+  bool arrived(std::uint32_t unit, const Digest& sha256, bool from_upstream);
+  void whole_only();
+  void turn_whole();
+  void sized(ByteCount total) { total_ = total; }
+  void verified(const std::vector<Digest>& units);
+  void mismatched();
+  void close();
+
+ private:
+  void ask_who(std::size_t rank);
+  void on_who(std::size_t rank, const WhoAnswer& answer);
+  void holders_known();
+  void ask_proofs();
+  std::optional<Digest> expected(std::uint32_t unit, const UnitPart& part) const;
+  bool refuse(std::uint32_t unit, UnitPart& part, const Digest& sha256);
+  ByteCount begin_of(std::uint32_t unit) const { return is_whole_ ? 0 : unit * kUnit; }
+
+  enum class Who : std::uint8_t { unasked, asking, known };
+
+  SiteParts& parts_;
+  const BlobName blob_;
+  const Rights rights_;
+  std::optional<ByteCount> total_;
+  bool is_whole_ = false;
+  bool is_closed_ = false;
+  std::map<std::uint32_t, UnitPart> units_;
+  std::vector<Received> received_;
+  std::vector<Received> refused_;
+  std::vector<Digest> proofs_;  // by a member that holds the blob
+  std::string prover_;          // that member
+  Who who_ = Who::unasked;
+  std::vector<std::string> holders_;
+  std::vector<std::shared_ptr<Pending<Ok>>> waiting_;
+  Callback<void(std::uint32_t unit)> wanted_;
+  std::set<std::uint32_t> wanted_units_;  // not here yet
+  Ticket who_asked_;
+  Ticket proofs_asked_;
+};
+
+// A blob that was wrong is here rightly: of those who were suspected, who gave what is in `units` is free
+// again.
+void acquit(SiteParts& parts, const std::vector<Received>& suspects, const std::vector<Digest>& units);
+
+class Share final : public BlobShare {
+ public:
+  explicit Share(std::shared_ptr<ShareCore> core) : core_(std::move(core)) {}
+  ~Share() override { core_->close(); }
+  Ticket find(std::uint32_t unit, ByteRange rest, Done<UnitSource> done) override;
+  void progress(std::uint32_t unit, ByteCount have) override { core_->progress(unit, have); }
+  void failed(std::uint32_t unit, const Error& why) override { core_->failed(unit, why); }
+  void dropped(std::uint32_t unit) override { core_->dropped(unit); }
+  bool arrived(std::uint32_t unit, const Digest& sha256, bool from_upstream) override {
+    return core_->arrived(unit, sha256, from_upstream);
+  }
+  void when_wanted(Callback<void(std::uint32_t unit)> wanted) override {
+    core_->when_wanted(std::move(wanted));
+  }
+  void whole_only() override { core_->whole_only(); }
+  bool is_whole() const override { return core_->is_whole(); }
+  void sized(ByteCount total) override { core_->sized(total); }
+  void verified(const std::vector<Digest>& units) override { core_->verified(units); }
+  void mismatched() override { core_->mismatched(); }
+
+ private:
+  std::shared_ptr<ShareCore> core_;
+};
+
+}  // namespace layerd::peers

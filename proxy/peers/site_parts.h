@@ -1,0 +1,88 @@
+// SiteParts: what the parts of a Site borrow from each other. One for each Site; outlives every share. Loop
+// thread. Only for proxy/peers/{site,share,unit_search,watchdog,announcer}*.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+#include <string>
+
+#include "proxy/peers/coordinator.h"
+#include "proxy/peers/noted_wire.h"
+#include "proxy/peers/speeds.h"
+#include "proxy/peers/streams.h"
+#include "proxy/peers/teller.h"
+#include "proxy/peers/uploads.h"
+#include "proxy/peers/upstream_turns.h"
+
+namespace layerd::peers {
+
+class ShareCore;
+
+// What came of a blob whose digest was wrong in the end: which member gave which unit with which hash. Kept
+// until the blob is here rightly, when it shows who gave the wrong ones.
+struct Received {
+  std::uint32_t unit = 0;
+  Digest sha256;
+  std::vector<std::string> givers;
+};
+
+struct SiteParts {
+  SiteParts(Loop& loop_, Wire& wire_, Shelf& shelf_, Metrics& metrics_, SiteSettings settings_,
+            SharePolicy may_share_, std::uint64_t seed)
+      : loop(loop_),
+        shelf(shelf_),
+        settings(settings_),
+        metrics(metrics_),
+        random(seed),
+        may_share(std::move(may_share_)),
+        acquaintances(settings, metrics),
+        coordinator(loop, shelf, acquaintances, settings, metrics, seed + 1),
+        wire(loop, wire_, acquaintances, coordinator, metrics),
+        streams(loop, acquaintances, metrics),
+        uploads(loop, shelf, streams, acquaintances, settings, metrics, may_share),
+        turns(loop, settings.leaseless),
+        teller(loop, settings.tell_after,
+               [this](const std::string& to, Tell tell) { deliver(to, std::move(tell)); }) {}
+
+  const std::string& self() const { return coordinator.self(); }
+  std::string zone() const {
+    const auto* us = coordinator.ranking().members().find(self());
+    return us == nullptr ? std::string{} : us->zone;
+  }
+  TimePoint now() const { return loop.now(); }
+  // As listed, or made from the id: who is named by another need not be in our list.
+  Member member(const std::string& id) const;
+  std::vector<Member> members(const std::vector<std::string>& ids) const;
+  // Is anybody of the list to be spoken to?
+  bool is_alone() const;
+  // May bytes be taken from it?
+  bool is_source(const std::string& id) const {
+    return id != self() && !acquaintances.is_dead(id, now()) && !acquaintances.is_banned(id, now());
+  }
+  void deliver(const std::string& to, Tell tell);
+
+  Loop& loop;
+  Shelf& shelf;
+  SiteSettings settings;
+  SiteMetrics metrics;
+  std::mt19937_64 random;
+  SharePolicy may_share;
+  Acquaintances acquaintances;
+  Coordinator coordinator;
+  NotedWire wire;
+  Streams streams;
+  Uploads uploads;
+  UpstreamTurns turns;
+  Teller teller;
+  Speeds speeds;
+  unsigned leases = 0;  // that this node holds
+  std::set<ShareCore*> shares;
+  std::set<Digest> alone;                            // whose next attempt asks upstream alone
+  std::map<Digest, std::vector<Received>> suspects;  // of blobs that were wrong
+  std::map<std::uint64_t, Ticket> sending;           // tells on their way
+  std::uint64_t next_sending = 0;
+};
+
+}  // namespace layerd::peers

@@ -1,0 +1,286 @@
+#include "proxy/peers/unit_search.h"
+
+#include <algorithm>
+
+#include "proxy/peers/message_fields.h"
+#include "proxy/peers/probe_round.h"
+
+namespace layerd::peers {
+namespace {
+
+class UnitSearch final : public Pending<UnitSource> {
+ public:
+  UnitSearch(std::shared_ptr<ShareCore> share, std::uint32_t unit, ByteRange rest, Done<UnitSource> done)
+      : Pending(std::move(done)),
+        share_(std::move(share)),
+        parts_(share_->parts()),
+        unit_(unit),
+        rest_(rest),
+        name_(share_->name(unit)) {}
+
+  void begin() {
+    pending_ = parts_.loop.post([this] { first(); });
+  }
+
+ private:
+  UnitPart& part() { return share_->part(unit_); }
+
+  void on_cancel() noexcept override { stop(); }
+  void stop() {
+    pending_.reset();
+    holders_.reset();
+    stream_.reset();
+  }
+
+  void first() {
+    part().have = rest_.first - range_of(name_, std::nullopt).first;
+    const std::string prefer = std::move(part().prefer);
+    part().prefer.clear();
+    holders_ = share_->learn_holders([this](const Result<Ok>&) { holders_known(); });
+    leased_ = part().is_leased;  // what brought it under this lease failed, or the watchdog fetched a lease
+    if (leased_) return;         // until the holders are known
+    if (!prefer.empty()) return consider({prefer}, After::ask);
+    if (parts_.leases < parts_.settings.leases_at_once) return ask();
+    // Who is ahead would fetch everything, and be the bottleneck of all that want it.
+    pending_ = parts_.loop.after(parts_.settings.lease_wait, "peers: others first", [this] { ask(); });
+  }
+
+  // What to do when none of the candidates will have us.
+  enum class After : std::uint8_t { ask, upstream_leased, upstream_turn };
+
+  void ask() {
+    if (rounds_ == parts_.settings.rounds) return without_coordinator();
+    Ask ask;
+    ask.unit = name_;
+    ask.have = part().have;
+    ask.rights = share_->rights();
+    ask.avoid = part().avoid;
+    pending_ = ask_coordinator(parts_, std::move(ask), [this](Result<Directed> directed) {
+      directed ? on_answer(*std::move(directed)) : without_coordinator();
+    });
+  }
+
+  void on_answer(Directed directed) {
+    auto& answer = directed.answer;
+    if (share_->is_whole() != name_.whole) {  // another search found that out meanwhile
+      parts_.teller.gave_up(directed.coordinator, {name_, false});
+      return turned_whole();
+    }
+    part().coordinator = directed.coordinator;
+    part().told = parts_.now();
+    part().claim = answer.claim;
+    part().is_proved = answer.is_proved;
+    if (answer.whole && !name_.whole) return turned_whole();
+    switch (answer.kind) {
+      case AskAnswer::Kind::fetch:
+        share_->set_leased(part(), true);
+        leased_ = true;
+        return holders_are_known_ ? from_holders(After::upstream_leased) : void();
+      case AskAnswer::Kind::from:
+        return consider(answer.sources, After::ask);
+      case AskAnswer::Kind::busy:
+      case AskAnswer::Kind::redirect:
+        return again_in(answer.wait);
+    }
+  }
+
+  void again_in(Duration wait) {
+    ++rounds_;
+    pending_ = parts_.loop.after(wait, "peers: busy coordinator", [this] { ask(); });
+  }
+
+  // A lease does not mean that nobody has it: members may hold the whole blob of whom the coordinator does
+  // not know. We take it from one of them, and the others from us.
+  void holders_known() {
+    holders_are_known_ = true;
+    if (leased_) from_holders(After::upstream_leased);
+  }
+
+  void from_holders(After after) {
+    leased_ = false;
+    auto ids = share_->holders();
+    std::shuffle(ids.begin(), ids.end(), parts_.random);
+    const auto zone = parts_.zone();
+    std::stable_partition(ids.begin(), ids.end(),
+                          [&](const std::string& id) { return parts_.member(id).zone == zone; });
+    ids.resize(std::min(ids.size(), kMostSources));
+    consider(std::move(ids), after);
+  }
+
+  // Nobody coordinates: those who gave neighbouring units, those who hold the blob, then upstream.
+  void without_coordinator() {
+    share_->give_up(unit_);
+    auto ids = share_->neighbours();
+    for (const auto& holder : share_->holders())
+      if (ids.size() < 2 * kMostSources) ids.push_back(holder);
+    consider(std::move(ids), After::upstream_turn);
+  }
+
+  // Who of these is the least busy? One alone is not asked before.
+  void consider(std::vector<std::string> ids, After after) {
+    for (const auto& id : ids)  // the coordinator does not know whom we cannot, or do not want to, ask
+      if (!parts_.is_source(id)) share_->avoid(unit_, id);
+    std::erase_if(ids, [this](const std::string& id) { return is_avoided(id); });
+    if (ids.size() == 1 && after == After::ask) {
+      candidates_.assign(1, Candidate{ids.front(), {}});
+      return take(after);
+    }
+    pending_ = probe_all(parts_.loop, parts_.wire, name_, parts_.members(ids), parts_.settings.probe_wait,
+                         [this, after, ids](Result<std::vector<Candidate>> answered) {
+                           choose(*std::move(answered), ids, after);
+                         });
+  }
+
+  bool is_avoided(const std::string& id) {
+    const auto& avoid = part().avoid;
+    return std::find(avoid.begin(), avoid.end(), id) != avoid.end();
+  }
+
+  void choose(std::vector<Candidate> answered, const std::vector<std::string>& ids, After after) {
+    const auto have = part().have;
+    const auto self = parts_.self();
+    const bool is_full =
+        std::any_of(answered.begin(), answered.end(), [](const Candidate& one) { return !one.how.has_slot; });
+    full_ = full_ || is_full;
+    std::erase_if(answered, [&](const Candidate& one) {
+      const auto& path = one.how.path;
+      const bool is_fed_by_us = std::find(path.begin(), path.end(), self) != path.end();
+      if (is_fed_by_us) share_->avoid(unit_, one.id);
+      // Without a coordinator nobody says that it is still on its way: only what is there counts.
+      const bool has_it = after == After::ask || one.how.complete || one.how.have > have;
+      return is_fed_by_us || !one.how.has_slot || !has_it;
+    });
+    if (answered.empty() && !is_full)
+      for (const auto& id : ids) share_->avoid(unit_, id);
+    for (auto& one : answered) one.how.load += parts_.streams.begun_lately(one.id);
+    const auto key = [have](const Candidate& one) {
+      return std::make_pair(!one.how.complete && one.how.have < have, one.how.load);
+    };
+    std::stable_sort(answered.begin(), answered.end(),
+                     [&](const Candidate& a, const Candidate& b) { return key(a) < key(b); });
+    candidates_ = std::move(answered);
+    take(after);
+  }
+
+  // The best that is left; when none is, what comes behind.
+  void take(After after) {
+    if (candidates_.empty()) return none_left(after);
+    const auto id = candidates_.front().id;
+    candidates_.erase(candidates_.begin());
+    UnitGet get{name_, rest_, parts_.uploads.children_of(key_of(name_))};
+    get.path.push_back(parts_.self());
+    if (get.path.size() > kMostIds) get.path.erase(get.path.begin(), get.path.end() - kMostIds);
+    stream_ = std::make_shared<UnitStream>(parts_.streams, share_, name_, id);
+    pending_ = parts_.wire.get(parts_.member(id), get, [this, id, after](Result<UnitAnswer> answered) {
+      if (answered && fits(*answered)) return opened(*std::move(answered));
+      stream_.reset();
+      if (!answered && answered.error().code == Errc::overloaded)
+        full_ = true;
+      else
+        share_->avoid(unit_, id);
+      take(after);
+    });
+  }
+
+  // The range that was asked for, but for an end behind that of the blob; and nobody we feed ourselves.
+  bool fits(const UnitAnswer& answer) {
+    if (!answer.body || answer.total > kMostBytes || answer.range.first != rest_.first) return false;
+    if (share_->total() && *share_->total() != answer.total) return false;
+    if (answer.range.empty() || answer.range.end != std::min(rest_.end, answer.total)) return false;
+    const auto children = parts_.uploads.children_of(key_of(name_));
+    return std::none_of(answer.path.begin(), answer.path.end(), [&](const std::string& id) {
+      return id == parts_.self() || std::find(children.begin(), children.end(), id) != children.end();
+    });
+  }
+
+  void opened(UnitAnswer answered) {
+    answered.path.resize(std::min(answered.path.size(), kMostIds));
+    stream_->opened(answered.range, std::move(answered.path));
+    share_->begins(unit_, stream_, answered.total);
+    UnitSource source;
+    source.from = UnitSource::From::member;
+    source.member = stream_->member();
+    source.total = answered.total;
+    source.range = answered.range;
+    source.is_leased = part().is_leased;
+    source.body = stream_->body(std::move(answered.body));
+    end(std::move(source));
+  }
+
+  void none_left(After after) {
+    switch (after) {
+      case After::ask:
+        if (full_ && slot_waits_ < parts_.settings.slot_waits) {
+          full_ = false;
+          ++slot_waits_;
+          pending_ = parts_.loop.after(parts_.settings.slot_wait, "peers: a slot", [this] { ask(); });
+          return;
+        }
+        ++rounds_;
+        return ask();
+      case After::upstream_leased:
+        return upstream(true);
+      case After::upstream_turn:
+        return wait_for_turn();
+    }
+  }
+
+  void wait_for_turn() {
+    if (parts_.is_alone()) return upstream(false);  // as if there were no peers
+    std::uniform_int_distribution<Duration::rep> draw(0, parts_.settings.jitter.count());
+    pending_ = parts_.loop.after(Duration(draw(parts_.random)), "peers: jitter", [this] {
+      pending_ = parts_.turns.wait([this](Result<Turn> turn) {
+        part().turn = *std::move(turn);
+        parts_.metrics.leaseless.add();
+        upstream(false);
+      });
+    });
+  }
+
+  void upstream(bool leased) {
+    share_->begins_upstream(unit_);
+    UnitSource source;
+    source.range = rest_;
+    source.total = share_->total().value_or(0);
+    source.is_leased = leased;
+    end(std::move(source));
+  }
+
+  void turned_whole() {
+    share_->turn_whole();
+    stop();
+    answer(Error{Errc::canceled, "upstream ignores ranges for this blob: it is asked for as a whole", 0, 0,
+                 "whole_blob"});
+  }
+
+  void end(UnitSource source) {
+    if (share_->is_whole() != name_.whole) return turned_whole();
+    stop();
+    answer(std::move(source));
+  }
+
+  const std::shared_ptr<ShareCore> share_;
+  SiteParts& parts_;
+  const std::uint32_t unit_;
+  const ByteRange rest_;
+  const UnitName name_;
+  unsigned rounds_ = 0, slot_waits_ = 0;
+  bool full_ = false;    // a candidate had no slot
+  bool leased_ = false;  // waits for the holders to be known
+  bool holders_are_known_ = false;
+  std::vector<Candidate> candidates_;
+  std::shared_ptr<UnitStream> stream_;
+  Ticket pending_;
+  Ticket holders_;
+};
+
+}  // namespace
+
+Ticket start_search(const std::shared_ptr<ShareCore>& share, std::uint32_t unit, ByteRange rest,
+                    Done<UnitSource> done) {
+  auto search = std::make_shared<UnitSearch>(share, unit, rest, std::move(done));
+  search->begin();
+  return Ticket(std::move(search));
+}
+
+}  // namespace layerd::peers

@@ -1,0 +1,178 @@
+#include "proxy/peers/uploads.h"
+
+#include <algorithm>
+#include <deque>
+
+#include "proxy/peers/message_fields.h"
+
+namespace layerd::peers {
+
+struct Uploads::State {
+  State(Loop& loop_, Acquaintances& acquaintances_, SiteMetrics& metrics_)
+      : loop(loop_), acquaintances(acquaintances_), metrics(metrics_) {}
+
+  // How fast this node gave in the best second so far; an old best counts a little less each second.
+  void moved(ByteCount bytes) {
+    const auto now = loop.now();
+    if (now - second_began >= std::chrono::seconds(1)) {
+      const std::chrono::duration<double> passed = now - second_began;
+      best = std::max(best * 0.995, static_cast<double>(in_second) / passed.count());
+      second_began = now;
+      in_second = 0;
+    }
+    in_second += bytes;
+  }
+
+  Loop& loop;
+  Acquaintances& acquaintances;
+  SiteMetrics& metrics;
+  // Who was just told that there is a slot may come: each as one of the candidates of somebody.
+  unsigned load() {
+    const auto now = loop.now();
+    while (!promised.empty() && now - promised.front() > std::chrono::milliseconds(50)) promised.pop_front();
+    return running + static_cast<unsigned>(promised.size() / kMostSources);
+  }
+
+  unsigned running = 0;
+  std::deque<TimePoint> promised;
+  std::unordered_map<UnitKey, std::vector<std::string>, UnitKeyHash> children;
+  TimePoint second_began{};
+  ByteCount in_second = 0;
+  double best = 0;  // bytes per second
+};
+
+// Holds a slot. The site may be gone before it.
+class Uploads::Running final : public Upload {
+ public:
+  Running(std::weak_ptr<State> state, UnitKey key, std::string child)
+      : state_(std::move(state)), key_(std::move(key)), child_(std::move(child)) {
+    const auto owner = state_.lock();
+    ++owner->running;
+    owner->children[key_].push_back(child_);
+    owner->metrics.uploads.add();
+    owner->metrics.uploads_running.add(1);
+  }
+  ~Running() override {
+    const auto owner = state_.lock();
+    if (!owner) return;
+    --owner->running;
+    owner->metrics.uploads_running.add(-1);
+    const auto at = owner->children.find(key_);
+    at->second.erase(std::find(at->second.begin(), at->second.end(), child_));
+    if (at->second.empty()) owner->children.erase(at);
+  }
+  void moved(ByteCount bytes) override {
+    const auto owner = state_.lock();
+    if (!owner) return;
+    owner->moved(bytes);
+    owner->metrics.bytes_to_members.add(bytes);
+    owner->acquaintances.took(child_, bytes);
+  }
+
+ private:
+  std::weak_ptr<State> state_;
+  const UnitKey key_;
+  const std::string child_;
+};
+
+Uploads::Uploads(Loop& loop, Shelf& shelf, const Streams& streams, Acquaintances& acquaintances,
+                 const SiteSettings& settings, SiteMetrics& metrics, const SharePolicy& may_share)
+    : loop_(loop),
+      shelf_(shelf),
+      streams_(streams),
+      settings_(settings),
+      metrics_(metrics),
+      may_share_(may_share),
+      state_(std::make_shared<State>(loop, acquaintances, metrics)) {}
+
+Uploads::~Uploads() = default;
+
+unsigned Uploads::running() const { return state_->running; }
+
+std::vector<std::string> Uploads::children_of(const UnitKey& key) const {
+  const auto at = state_->children.find(key);
+  return at == state_->children.end() ? std::vector<std::string>{} : at->second;
+}
+
+ProbeAnswer Uploads::probe(const Probe& probe) const {
+  ProbeAnswer answer;
+  answer.load = state_->load();
+  const auto key = key_of(probe.unit);
+  answer.path = streams_.path_of(key);
+  answer.path.resize(std::min<std::size_t>(answer.path.size(), 32));
+  answer.rate = static_cast<ByteCount>(state_->best / (state_->running + 1.0));
+  if (!may_share_(probe.unit.blob.registry, probe.unit.blob.repository)) return answer;
+  const auto held = shelf_.held(probe.unit.blob, range_of(probe.unit, std::nullopt));
+  if (!held) return answer;
+  const auto range = range_of(probe.unit, held->total);
+  answer.complete = held->complete || (held->total && held->have >= range.size());
+  answer.have = answer.complete && held->total ? range.size() : held->have;
+  answer.has_slot = state_->running < settings_.uploads && children_of(key).size() < settings_.children;
+  if (answer.has_slot && state_->promised.size() < 1'024) state_->promised.push_back(loop_.now());
+  return answer;
+}
+
+std::optional<Error> Uploads::refusal(const std::string& from, const UnitGet& get) const {
+  const auto& blob = get.unit.blob;
+  if (!may_share_(blob.registry, blob.repository))
+    return Error{Errc::denied, blob.key() + " is not shared by this node"};
+  const auto whole = range_of(get.unit, std::nullopt);
+  if (get.range.empty() || get.range.first < whole.first || get.range.end > whole.end)
+    return Error{Errc::range_unsatisfiable, "the range does not lie in the unit"};
+  const auto held = shelf_.held(blob, range_of(get.unit, std::nullopt));
+  if (!held || (!held->complete && !held->running))
+    return Error{Errc::not_found, "this node does not have " + blob.digest.str()};
+  const auto key = key_of(get.unit);
+  for (const auto& feeder : streams_.path_of(key))
+    if (feeder == from || std::find(get.path.begin(), get.path.end(), feeder) != get.path.end())
+      return Error{Errc::not_found, "this node is fed by " + feeder + " itself"};
+  if (state_->running >= settings_.uploads || children_of(key).size() >= settings_.children)
+    return Error{Errc::overloaded, "this node gives to as many members as it may"};
+  return std::nullopt;
+}
+
+Ticket Uploads::open(const std::string& from, const UnitGet& get, Done<std::unique_ptr<Upload>> done) {
+  struct Opening final : Pending<std::unique_ptr<Upload>> {
+    using Pending::Pending;
+    void on_cancel() noexcept override { stop(); }
+    void stop() {
+      inner.reset();
+      patience.reset();
+      upload.reset();
+    }
+    void end(Error why) {
+      stop();
+      answer(std::move(why));
+    }
+    std::unique_ptr<Running> upload;
+    Ticket inner, patience;
+  };
+  auto opening = std::make_shared<Opening>(std::move(done));
+  if (auto why = refusal(from, get)) {
+    opening->inner = loop_.post([self = opening.get(), why = *std::move(why)] { self->answer(why); });
+    return Ticket(std::move(opening));
+  }
+  opening->upload = std::make_unique<Running>(state_, key_of(get.unit), from);
+  opening->upload->path = streams_.path_of(key_of(get.unit));
+  opening->upload->rights = shelf_.rights(get.unit.blob.registry, get.unit.blob.repository);
+  // A download that still looks for its own first source may not know the size. The asker does not wait for
+  // ever: it thinks that who is silent is dead.
+  opening->patience = loop_.after(settings_.size_wait, "peers: upload's size", [self = opening.get()] {
+    self->end({Errc::overloaded, "the size of the blob is not known here yet"});
+  });
+  const auto opened = [self = opening.get()](Result<cache::SourcePtr> source) {
+    if (!source) return self->end(source.error());
+    self->upload->source = *std::move(source);
+    self->inner = self->upload->source->size([self](Result<ByteCount> total) {
+      if (!total) return self->end(total.error());
+      auto upload = std::move(self->upload);
+      self->patience.reset();
+      upload->total = *total;
+      self->answer(std::unique_ptr<Upload>(std::move(upload)));
+    });
+  };
+  opening->inner = shelf_.open(get.unit.blob, opened);
+  return Ticket(std::move(opening));
+}
+
+}  // namespace layerd::peers

@@ -1,0 +1,78 @@
+#include "proxy/peers/watchdog.h"
+
+#include "proxy/peers/review.h"
+#include "runtime/log.h"
+
+namespace layerd::peers {
+
+Watchdog::Watchdog(SiteParts& parts) : parts_(parts) {
+  parts_.streams.set_wake([this] { wake(); });
+}
+
+void Watchdog::wake() {
+  if (runs_) return;
+  runs_ = true;
+  timer_ = parts_.loop.after(parts_.settings.watch, "peers: watchdog", [this] { tick(); });
+}
+
+void Watchdog::tick() {
+  runs_ = false;
+  const auto now = parts_.now();
+  const auto streams = parts_.streams.all();
+  double best = 0, second = 0;  // of the streams that are old enough to be measured
+  for (const auto& stream : streams) {
+    if (!stream->is_open() || now - stream->began() < parts_.settings.watch) continue;
+    const double rate = stream->rate(now);
+    second = std::max(second, std::min(best, rate));
+    best = std::max(best, rate);
+  }
+  for (const auto& stream : streams) {
+    if (!stream->is_open() || stream->is_left() || stream->missing() == 0) continue;
+    // Compared with the best of the others.
+    look(stream, stream->rate(now) == best ? second : best);
+  }
+  if (!streams.empty()) wake();
+}
+
+void Watchdog::look(const std::shared_ptr<UnitStream>& stream, double best_other) {
+  const auto now = parts_.now();
+  const auto& settings = parts_.settings;
+  auto& watch = stream->watch;
+  if (watch.step == Duration::zero()) {
+    watch.step = settings.review_first;
+    watch.next = stream->began() + watch.step;
+    watch.suspect_step = settings.watch;
+  }
+  const double rate = std::max(1.0, stream->rate(now));
+  const double median = parts_.speeds.median();
+  const std::chrono::duration<double> age = now - stream->began();
+  const double left = static_cast<double>(stream->missing()) / rate;
+  if (age < settings.watch || left < 1) return;
+  Suspicion suspicion;
+  LogLine(LogLevel::debug, "look")
+      .field("at", std::int64_t(now.time_since_epoch().count() / 1000000000))
+      .field("self", parts_.self())
+      .field("member", stream->member())
+      .field("unit", std::uint64_t(stream->unit().unit))
+      .field("rate", std::int64_t(rate))
+      .field("median", std::int64_t(median))
+      .field("best", std::int64_t(best_other))
+      .field("age", std::int64_t(age.count()))
+      .field("left", std::int64_t(left));
+  const double expected = median > 0 ? static_cast<double>(stream->range().size()) / median : 0;
+  suspicion.is_slow = rate * settings.faster < std::max(median, best_other);
+  suspicion.needs_root = median > 0 && rate * settings.faster < median && age.count() > 2 * expected;
+  const bool is_stalled = stream->is_awaited() && now - stream->last_byte() >= settings.stalled;
+  const bool is_due = now >= watch.next;
+  const bool is_suspect = (suspicion.is_slow || is_stalled) && now >= watch.next_suspect;
+  if (!is_due && !is_suspect) return;
+  if (is_due) {
+    watch.step *= 3;
+    watch.next = now + watch.step;
+  }
+  watch.next_suspect = now + watch.suspect_step;
+  watch.suspect_step = std::min(watch.suspect_step * 2, 8 * settings.watch);
+  watch.review = start_review(parts_, *stream, suspicion);
+}
+
+}  // namespace layerd::peers
