@@ -1,0 +1,155 @@
+// What goes wrong in a site: each case ends with everybody who lives having everything, and what it costs the
+// WAN is bounded. Random schedules say their seed.
+#include <iostream>
+
+#include "tests/sim/sim_site.h"
+#include "tests/support/catch.h"
+
+using namespace layerd;
+using namespace layerd::sim;
+
+namespace {
+
+constexpr double kMB = 1e6, kMb = 1e6 / 8;
+
+// 100 MB over 100 Mb/s: 8 s.
+Scenario small(std::size_t nodes = 16) {
+  Scenario scenario;
+  scenario.nodes = nodes;
+  scenario.layers = {30 * kMB, 5 * kMB, 45 * kMB, 0.3 * kMB, 20 * kMB};
+  scenario.links.wan = 100 * kMb;
+  return scenario;
+}
+
+Outcome finish(SimSite& site, const char* name, double limit = 300) {
+  const auto outcome = site.run(limit);
+  std::cout << name << ": " << outcome.makespan << " s, x" << outcome.makespan / outcome.bound << ", WAN "
+            << outcome.wan_copies << "x, leases " << outcome.leases << ", leaseless " << outcome.leaseless
+            << ", left " << outcome.left << ", redirects " << outcome.redirects << ", wrong attempts "
+            << outcome.wrong_attempts << "\n";
+  INFO(site.unfinished());
+  CHECK(outcome.all_done);
+  return outcome;
+}
+
+}  // namespace
+
+TEST_CASE("the busiest node dies, with a reset or without a word") {
+  for (const bool silent : {false, true}) {
+    SimSite site(small());
+    site.at(3, [&site, silent] { site.kill(site.busiest(), silent); });
+    const auto outcome = finish(site, silent ? "busiest dies silently" : "busiest dies");
+    CHECK(outcome.makespan < 1.4 * outcome.bound);
+    CHECK(outcome.wan_copies < 1.5);
+  }
+}
+
+TEST_CASE("a node of which the others know nothing more than its address is dead") {
+  auto scenario = small(60);
+  for (int node = 6; node < 60; ++node) scenario.dead.push_back(node);
+  SimSite site(scenario);
+  const auto outcome = finish(site, "54 of 60 are dead");
+  CHECK(outcome.makespan < 1.5 * outcome.bound);
+  CHECK(outcome.wan_copies < 2);
+}
+
+TEST_CASE("who does not know of all members finds the coordinator by redirects") {
+  auto scenario = small(50);
+  scenario.view_misses = 0.05;
+  SimSite site(scenario);
+  const auto outcome = finish(site, "views differ by 5 %");
+  CHECK(outcome.makespan < 1.2 * outcome.bound);
+  CHECK(outcome.wan_copies < 1.15);
+  CHECK(outcome.redirects > 0);
+}
+
+TEST_CASE("a site that falls in two pulls twice at most, and heals") {
+  SimSite site(small(20));
+  site.at(2, [&site] {
+    std::vector<int> side(20);
+    for (int node = 0; node < 20; ++node) side[static_cast<std::size_t>(node)] = node % 2;
+    site.partition(side);
+  });
+  site.at(5, [&site] { site.partition({}); });
+  const auto outcome = finish(site, "partition for 3 s");
+  CHECK(outcome.wan_copies < 2.5);
+}
+
+TEST_CASE("a liar spoils one attempt of each node, and none twice") {
+  auto scenario = small(12);
+  scenario.liars = {4};
+  SimSite site(scenario);
+  const auto outcome = finish(site, "one liar");
+  CHECK(outcome.wrong_attempts <= 1);
+}
+
+TEST_CASE("an image that one node holds reaches the others without upstream") {
+  auto scenario = small(12);
+  scenario.holders = {7};
+  scenario.wan_is_cut = true;
+  SimSite site(scenario);
+  const auto outcome = finish(site, "one holder, WAN cut");
+  CHECK(outcome.wan_copies == 0);
+  CHECK(outcome.makespan < 10);
+}
+
+TEST_CASE("an upstream that ignores Range is asked for each blob once or little more") {
+  auto scenario = small(8);
+  scenario.wan_ignores_range = true;
+  SimSite site(scenario);
+  const auto outcome = finish(site, "no ranges");
+  CHECK(outcome.wan_copies < 1.3);
+  CHECK(outcome.makespan < 1.6 * outcome.bound);
+}
+
+TEST_CASE("a node alone fetches everything itself") {
+  SimSite site(small(1));
+  const auto outcome = finish(site, "alone");
+  CHECK(outcome.wan_copies == Approx(1));
+  CHECK(outcome.requests == 0);
+}
+
+TEST_CASE("one copy goes to each zone over a slow link") {
+  auto scenario = small(24);
+  scenario.zones = 3;
+  scenario.links.zone = 100 * kMb;
+  SimSite site(scenario);
+  const auto outcome = finish(site, "three zones");
+  std::cout << "zone copies " << outcome.zone_copies << "\n";
+  CHECK(outcome.zone_copies < 2.4);  // two zones besides that of the root
+}
+
+TEST_CASE("after random faults everybody who lives has everything") {
+  const std::uint64_t base = 20260801;
+  for (std::uint64_t seed = base; seed < base + 12; ++seed) {
+    std::mt19937_64 random(seed);
+    auto scenario = small(8 + random() % 24);
+    scenario.seed = seed;
+    const int nodes = static_cast<int>(scenario.nodes);
+    const auto any = [&] { return static_cast<int>(random() % scenario.nodes); };
+    scenario.view_misses = random() % 2 ? 0.05 : 0;
+    scenario.silent_death = random() % 2;
+    if (random() % 2) scenario.slow = {any()};
+    if (random() % 3 == 0) scenario.liars = {any()};
+    if (random() % 2) scenario.dead = {any()};
+    for (int i = 0; i < nodes; ++i) scenario.starts.push_back(static_cast<double>(random() % 3000) / 1000);
+    SimSite site(scenario);
+    for (auto kills = random() % 4; kills > 0; --kills)
+      site.at(static_cast<double>(random() % 9000) / 1000,
+              [&site, node = any(), silent = random() % 2 == 0] { site.kill(node, silent); });
+    if (random() % 2) {
+      const double from = static_cast<double>(random() % 6000) / 1000;
+      site.at(from, [&site, nodes, cut = 1 + random() % 5] {
+        std::vector<int> side;
+        for (int node = 0; node < nodes; ++node)
+          side.push_back(static_cast<std::uint64_t>(node) % (cut + 1) == cut);
+        site.partition(side);
+      });
+      site.at(from + 1 + static_cast<double>(random() % 5000) / 1000, [&site] { site.partition({}); });
+    }
+    const auto name = "seed " + std::to_string(seed) + ", " + std::to_string(nodes) + " nodes";
+    INFO(name);
+    const auto outcome = finish(site, name.c_str());
+    CHECK(outcome.wrong_attempts <= 1);
+  }
+}
