@@ -1,6 +1,7 @@
 // What only root may read: the daemon without rights gets it from the root helper, which gives away nothing
 // that root's configuration does not name.
 #include <fmt/core.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -83,7 +84,11 @@ class MuteHelper {
     ::close(listener_);
   }
   // Waits for the first question.
-  void wait() { asked_ = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC); }
+  void wait() {
+    pollfd waiting{listener_, POLLIN, 0};
+    REQUIRE(::poll(&waiting, 1, 30'000) == 1);
+    asked_ = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+  }
   // Whether who asked still waits for the answer.
   bool is_waited_for() const {
     char question[512];
@@ -160,7 +165,7 @@ TEST_CASE("requests are answered while a reload waits for a root helper that is 
   Process daemon({as_nobody({kBinary, "--config", site.config, "serve"}),
                   {{"LAYERD_OPENER", site.socket}},
                   site.dir / "layerd.log"});
-  REQUIRE(wait_for_port(site.port, seconds(30)));
+  REQUIRE(daemon.wait_for_output("event=serving", seconds(30)));  // from here on SIGHUP is heard
   REQUIRE(::chmod(site.registries.c_str(), 0600) == 0);
   daemon.send(SIGHUP);
   helper.wait();
