@@ -251,10 +251,11 @@ Ticket ShareCore::learn_holders(Done<Ok> done) {
   return Ticket(std::move(pending));
 }
 
-// The first two ranks of the blob keep its records.
+// The first two ranks of the blob keep its records. Where one of them is dead the next rank is asked: it may
+// hold the blob, or have been told instead.
 void ShareCore::ask_who(std::size_t rank) {
-  const auto ranks = parts_.coordinator.ranking().first(blob_.digest, kRecords, 2);
-  if (rank >= ranks.size()) return holders_known();
+  const auto ranks = parts_.coordinator.ranking().first(blob_.digest, kRecords, kMostKeepers);
+  if (rank >= ranks.size() || keepers_heard_ >= kKeepers) return holders_known();
   const auto& id = ranks[rank]->id;
   const peers::Who who{blob_};
   if (id == parts_.self()) return on_who(rank, parts_.coordinator.who(id, who));
@@ -267,10 +268,11 @@ void ShareCore::ask_who(std::size_t rank) {
 void ShareCore::on_who(std::size_t rank, const WhoAnswer& answer) {
   holders_ = answer.holders;
   std::erase_if(holders_, [this](const std::string& id) { return !parts_.is_source(id); });
+  ++keepers_heard_;
   if (holders_.empty()) return ask_who(rank + 1);
   if (!answer.units.empty() && answer.total && answer.units.size() == (*answer.total + kUnit - 1) / kUnit) {
     proofs_ = answer.units;
-    const auto ranks = parts_.coordinator.ranking().first(blob_.digest, kRecords, 2);
+    const auto ranks = parts_.coordinator.ranking().first(blob_.digest, kRecords, kMostKeepers);
     prover_ = rank < ranks.size() ? ranks[rank]->id : std::string{};
   } else {
     ask_proofs();
