@@ -100,7 +100,15 @@ void ShareCore::progress(std::uint32_t unit, ByteCount have) {
 void ShareCore::failed(std::uint32_t unit, const Error& why) {
   auto* one = find_part(unit);
   if (one == nullptr) return;
-  if (one->source.empty()) return give_up(unit);
+  if (one->source.empty()) {
+    // Without upstream it is worth more questions: who told the keepers may have known others as dead.
+    if (who_ == Who::known && holders_.empty()) {
+      who_ = Who::unasked;
+      keepers_heard_ = 0;
+      keepers_wanted_ = kMostKeepers;
+    }
+    return give_up(unit);
+  }
   // A lease outlives the member that was to bring the bytes.
   avoid(unit, one->source);
   parts_.acquaintances.fault(one->source, why.message);
@@ -255,7 +263,7 @@ Ticket ShareCore::learn_holders(Done<Ok> done) {
 // hold the blob, or have been told instead.
 void ShareCore::ask_who(std::size_t rank) {
   const auto ranks = parts_.coordinator.ranking().first(blob_.digest, kRecords, kMostKeepers);
-  if (rank >= ranks.size() || keepers_heard_ >= kKeepers) return holders_known();
+  if (rank >= ranks.size() || keepers_heard_ >= keepers_wanted_) return holders_known();
   const auto& id = ranks[rank]->id;
   const peers::Who who{blob_};
   if (id == parts_.self()) return on_who(rank, parts_.coordinator.who(id, who));
