@@ -256,7 +256,7 @@ TEST_CASE("three machines become a site by what the README says, and share what 
   CHECK(in_text);
 }
 
-TEST_CASE("the secret of a site is changed while its nodes share", "[site][commands]") {
+TEST_CASE("the secret of a site is changed while its nodes share", "[site][long][commands]") {
   const Image image = make_blobs(4, 31);
   Machines machines(image, 2, 400);
   const auto members = listed({Machines::member(0), Machines::member(1)});

@@ -40,7 +40,7 @@ TEST_CASE("an image that a node pulled before reaches the others with the WAN cu
   site.must_pull({3}, image, by_digest(image));
 }
 
-TEST_CASE("a node that was replaced in the dark can run what the site has", "[site][dark]") {
+TEST_CASE("a node that was replaced in the dark can run what the site has", "[site][long][dark]") {
   const Image before = make_app(21, 1u << 20), after = make_app(22, 9u << 20);
   Site site(before);
   site.start_all();

@@ -41,7 +41,7 @@ TEST_CASE("only one of four nodes pulls, and the others keep nothing", "[site]")
     for (const auto& [digest, bytes] : image.blobs) CHECK_FALSE(site.layerd(other).has_blob(digest));
 }
 
-TEST_CASE("a node whose layerd is killed in the middle costs the others nothing but bytes", "[site]") {
+TEST_CASE("a node whose layerd is killed in the middle costs the others nothing but bytes", "[site][long]") {
   const Image image = make_app(14);
   Site site(image);
   site.start_all();
@@ -59,7 +59,8 @@ TEST_CASE("a node whose layerd is killed in the middle costs the others nothing 
   site.must_pull({0, 1, 2, 3}, image);
 }
 
-TEST_CASE("a node whose cable is out gets its image when it is back, and the others do not wait", "[site]") {
+TEST_CASE("a node whose cable is out gets its image when it is back, and the others do not wait",
+          "[site][long]") {
   const Image image = make_app(15);
   Site site(image);
   site.start_all();
