@@ -73,7 +73,7 @@ Result<std::unique_ptr<App>> App::start(UvLoop& loop, SettingsPtr settings, Conf
   app->load_key();
   app->build_upstream();
   app->build_downloads();
-  if (auto sharing = app->build_peers(); !sharing) return std::move(sharing).error();
+  app->build_peers();
   app->build_mirror();
   app->build_check();
   app->credential_files_ = std::make_unique<CredentialFiles>(loop, *app->fetcher_);
@@ -166,7 +166,7 @@ void App::build_mirror() {
   server_ = std::make_unique<http::Server>(loop_, *mirror_, metrics_, limits);
   admin_ = std::make_unique<AdminApi>(loop_, *store_, store_->catalog());
   admin_->set_status([this] { return status(); });
-  if (peers_) admin_->set_peers([this] { return peers_->json(); });
+  admin_->set_peers([this] { return peers_ ? peers_->json() : Json{{"is_on", false}}; });
   admin_->set_check(
       [this](const std::string& name, const std::string& platform, Callback<void(AdminReply)> done) {
         return check(name, platform, std::move(done));
@@ -226,7 +226,8 @@ Result<Ok> App::listen(std::vector<systemd::InheritedSocket> sockets) {
   std::vector<net::Address> own = listener_->addresses();
   if (admin_tcp_listener_)
     own.insert(own.end(), admin_tcp_listener_->addresses().begin(), admin_tcp_listener_->addresses().end());
-  if (peers_) own.insert(own.end(), peers_->addresses().begin(), peers_->addresses().end());
+  const auto theirs = peers_ ? peers_->addresses() : std::vector<net::Address>{};
+  own.insert(own.end(), theirs.begin(), theirs.end());
   dialer_->set_listeners(std::move(own));
   return Ok{};
 }

@@ -83,7 +83,7 @@ class App {
   void load_key();
   void build_upstream();
   void build_downloads();
-  Result<Ok> build_peers();
+  void build_peers();
   void use_peers();
   void share_out_downloads();
   void build_mirror();

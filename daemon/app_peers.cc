@@ -13,19 +13,16 @@ void App::build_downloads() {
       std::make_unique<proxy::DownloadTable>(loop_, *store_, *remembering_, *buffers_, metrics_, downloads);
 }
 
-Result<Ok> App::build_peers() {
-  if (!settings_->peers.is_on()) return Ok{};
-  auto peers = SitePart::start(
+void App::build_peers() {
+  if (!settings_->peers.is_on()) return;
+  peers_ = SitePart::start(
       {loop_, *workers_, metrics_, *resolver_, *dialer_, *store_, store_->catalog(), *downloads_}, settings_);
-  if (!peers) return std::move(peers).error();
-  peers_ = std::move(*peers);
   downloads_->share_with(&peers_->sharing(), [this](const registry::Target& target) {
     const auto kept = store_->catalog().repository(target.key());
     return kept ? proxy::rights_of(kept->repository_class) : peers::Rights::unknown;
   });
   use_peers();
   share_out_downloads();
-  return Ok{};
 }
 
 void App::use_peers() { remembering_->use(peers_.get(), settings_->tags_from_peers); }

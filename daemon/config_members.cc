@@ -18,18 +18,22 @@ using Name = std::string_view;
 constexpr const char* kAccountFolder = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 // The port of entries without one may stand further down; finish_peers reads them again.
-void apply_members(Node node, Name key, std::vector<peers::ListedMember>& out, ConfigReader& reader,
+// An entry that is none costs that member and no more.
+void apply_members(Node node, Name key, PeersSettings& peers, ConfigReader& reader,
                    std::uint16_t default_port) {
+  auto& out = peers.members.members;
   const auto list = reader.texts(node, key, true);
   if (!list) return;
   out.clear();
+  peers.unread_members.clear();
   if (list->size() > peers::kMostMembers)
     return reader.error(
         node, fmt::format("{}: {} members, at most {} are possible", key, list->size(), peers::kMostMembers));
   for (const auto& [text, at] : *list) {
     auto member = peers::parse_member(text, default_port);
     if (!member) {
-      reader.error(*at, fmt::format("{}: {}", key, member.error().message));
+      peers.unread_members.push_back(fmt::format("{}: {}", key, member.error().message));
+      reader.warn(*at, peers.unread_members.back());
       continue;
     }
     const auto same = std::find_if(out.begin(), out.end(), [&](const peers::ListedMember& other) {
@@ -190,7 +194,7 @@ void read_members_again(const YamlNode& section, PeersSettings& peers) {
   if (!node || peers.members.members.empty()) return;
   std::vector<Problem> ignored;
   ConfigReader silent("", false, ignored, ignored);
-  apply_members(*node, "peers.members", peers.members.members, silent, peers.members.default_port());
+  apply_members(*node, "peers.members", peers, silent, peers.members.default_port());
 }
 
 }  // namespace
@@ -203,7 +207,7 @@ std::vector<Key<Settings>> member_source_keys() {
        "All "
        "sources (members, members_file, dns, kubernetes) add up.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
-         apply_members(n, k, s.peers.members.members, r, peers::kPeerPort);
+         apply_members(n, k, s.peers, r, peers::kPeerPort);
        },
        [](const Settings& s) { return show_members(s.peers.members.members); }},
       {"peers.members_file", "file", "an absolute path; at most 1 MiB", true,

@@ -55,6 +55,15 @@ void print_members(const Json& members) {
   fmt::print("\n{}", table(rows));
 }
 
+// What the last word was of those that are not well.
+void print_troubles(const Json& members) {
+  for (const auto& row : members.is_array() ? members : Json::array()) {
+    const std::string state = json_string(row, "state"), error = json_string(row, "last_error");
+    if (error.empty() || (state != "dead" && state != "refused" && state != "avoided")) continue;
+    fmt::print("! {} is {}: {}\n", json_string(row, "id"), state, error);
+  }
+}
+
 void print_peers(const Json& peers) {
   if (!peers.value("is_on", false)) {
     fmt::print("nothing is shared: peers.listen is not configured (docs/settings.md)\n");
@@ -76,6 +85,7 @@ void print_peers(const Json& peers) {
                source.value("is_kept", false) ? ", as kept on disk: it has not answered yet" : "");
   for (const auto& complaint : complaints && complaints->is_array() ? *complaints : Json::array())
     if (complaint.is_string()) fmt::print("! {}\n", complaint.get<std::string>());
+  if (members) print_troubles(*members);
   if (members) print_members(*members);
 }
 

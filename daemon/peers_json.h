@@ -14,7 +14,9 @@ namespace layerd::daemon {
 
 // What is known of one member since the start.
 struct PeerFigures {
-  std::string state = "unknown";  // "alive", "dead", "avoided" (it sent wrong bytes), "unknown" (never asked)
+  // "alive", "dead", "avoided" (it sent wrong bytes), "refused" (no common secret, certificate or site),
+  // "unknown" (never asked)
+  std::string state = "unknown";
   std::optional<double> latency_ms;  // of the last answer
   std::uint64_t sent_bytes = 0, received_bytes = 0;
   std::uint64_t faults = 0;       // connections, answers and bodies that failed

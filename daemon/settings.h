@@ -85,6 +85,7 @@ struct PeersSettings {
   PeerTlsSettings tls;
   peers::ShareRules share;
   KubernetesSettings kubernetes;
+  std::vector<std::string> unread_members;  // entries of `peers.members` that are none, a sentence each
   // Where the others come from; site, zone and listener are in it as well. state_file is set by who wires.
   peers::MembersSettings members;
   bool is_on() const { return listen.has_value(); }

@@ -23,6 +23,8 @@ net::Address address_of(const ListenAddress& address) {
   return {address.host, address.port, address.host.find(':') != std::string::npos};
 }
 
+constexpr Duration kOpenAgain = std::chrono::seconds(2);
+
 double milliseconds(Duration time) { return std::chrono::duration<double, std::milli>(time).count(); }
 
 }  // namespace
@@ -30,21 +32,23 @@ double milliseconds(Duration time) { return std::chrono::duration<double, std::m
 SitePart::SitePart(const Parts& parts, SettingsPtr settings)
     : parts_(parts),
       settings_(std::move(settings)),
+      wanted_(address_of(*settings_->peers.listen)),
       names_(parts.resolver),
       api_client_(parts.loop, parts.dialer, unseen_),
       shelf_(parts.loop, parts.store, parts.catalog, parts.downloads) {}
 
 SitePart::~SitePart() {
+  opening_.reset();
   listener_.reset();
   service_.reset();
 }
 
-Result<std::unique_ptr<SitePart>> SitePart::start(const Parts& parts, SettingsPtr settings) {
+std::unique_ptr<SitePart> SitePart::start(const Parts& parts, SettingsPtr settings) {
   std::unique_ptr<SitePart> part(new SitePart(parts, std::move(settings)));
   const auto& peers = part->settings_->peers;
   part->identity_ =
       std::make_unique<net::PeerIdentity>(parts.loop, parts.workers, identity_settings(peers), "");
-  if (auto loaded = part->identity_->load(); !loaded) return std::move(loaded).error();
+  (void)part->identity_->load();  // fault() keeps what is wrong
   part->wire_ = std::make_unique<peers::HttpWire>(parts.loop, parts.workers, *part->identity_, part->traffic_,
                                                   parts.metrics);
   part->site_ = std::make_unique<peers::Site>(
@@ -55,7 +59,7 @@ Result<std::unique_ptr<SitePart>> SitePart::start(const Parts& parts, SettingsPt
   part->service_ = std::make_unique<peers::PeerService>(parts.loop, *part->identity_, *part->site_,
                                                         part->traffic_, parts.metrics);
   part->service_->set_upload_limit(part->settings_->upload_limit);
-  if (auto listening = part->listen(); !listening) return std::move(listening).error();
+  part->open_port();
   part->members_ = std::make_unique<peers::Members>(
       peers::Members::Parts{parts.loop, parts.workers, part->names_, part->api_client_,
                             [&loop = parts.loop](const std::string& path, Callback<void()> changed) {
@@ -67,21 +71,39 @@ Result<std::unique_ptr<SitePart>> SitePart::start(const Parts& parts, SettingsPt
   return part;
 }
 
-Result<Ok> SitePart::listen() {
-  listener_ = std::make_unique<net::PeerListener>(
+// A pull must not fail because sharing cannot begin: a secret that is none, a port that another program has.
+void SitePart::open_port() {
+  opening_.reset();
+  auto listener = std::make_unique<net::PeerListener>(
       parts_.loop, parts_.workers, *identity_, parts_.metrics,
       [this](net::ByteStreamPtr stream) { service_->adopt(std::move(stream)); });
-  auto bound = listener_->listen(address_of(*settings_->peers.listen));
-  if (bound) return Ok{};
-  Error error = std::move(bound).error();
-  error.message = "peers.listen: " + error.message;
-  return error;
+  auto bound = listener->listen(wanted_);
+  if (!bound) {
+    const std::string why = "peers.listen: " + bound.error().message;
+    if (std::exchange(closed_, why) != why) LogLine(LogLevel::warn, "peers_closed").field("err", why);
+    return open_later();
+  }
+  listener_ = std::move(listener);
+  if (!std::exchange(closed_, "").empty())
+    LogLine(LogLevel::info, "peers_open").field("listen", bound->str());
+  if (members_) members_->set(members_settings());
+}
+
+// The files are read anew by a worker, and the port is tried again.
+void SitePart::open_later() {
+  opening_ = parts_.loop.after(kOpenAgain, "peers.listen", [this] {
+    opening_ = identity_->trust([this](Result<net::PeerTrustPtr>) { open_port(); });
+  });
+}
+
+std::vector<net::Address> SitePart::addresses() const {
+  return listener_ ? listener_->addresses() : std::vector<net::Address>{wanted_};
 }
 
 peers::MembersSettings SitePart::members_settings() const {
   auto settings = settings_->peers.members;
   settings.state_file = settings_->cache_path + "/members.json";
-  settings.listen = listener_->addresses().front();
+  settings.listen = addresses().front();
   return settings;
 }
 
@@ -99,7 +121,8 @@ void SitePart::apply(SettingsPtr settings) {
 }
 
 void SitePart::stop_serving() {
-  listener_->stop();
+  opening_.reset();
+  if (listener_) listener_->stop();
   service_.reset();
 }
 
@@ -125,12 +148,12 @@ Json SitePart::json() const {
     if (!row.latency_ms && traffic->latency > Duration::zero())
       row.latency_ms = milliseconds(traffic->latency);
     if (row.state == "unknown" && traffic->latency > Duration::zero()) row.state = "alive";
+    if (traffic->is_refused && row.state != "dead") row.state = "refused";
   }
-  std::vector<std::string> more;
-  if (!identity_->fault().empty()) more.push_back(identity_->fault());
-  const auto& addresses = listener_->addresses();
+  std::vector<std::string> more = settings_->peers.unread_members;
+  if (!trouble().empty()) more.push_back(trouble());
   return peers_json(
-      settings_->peers, *members_, addresses.empty() ? std::string() : addresses.front().str(),
+      settings_->peers, *members_, listener_ ? addresses().front().str() : std::string(),
       [&rows](const std::string& id) { return rows[id]; }, more);
 }
 
@@ -151,7 +174,7 @@ std::size_t SitePart::alive() const {
   return count;
 }
 
-std::string SitePart::trouble() const { return identity_->fault(); }
+std::string SitePart::trouble() const { return closed_.empty() ? identity_->fault() : closed_; }
 
 Ticket SitePart::recall(const peers::Recall& recall, Done<std::vector<Word>> done) {
   return site_->recall(recall, [done = std::move(done)](Result<std::vector<peers::Recalled>> found) mutable {

@@ -38,8 +38,10 @@ class SitePart final : public proxy::SiteMemory {
     cache::Catalog& catalog;
     proxy::DownloadTable& downloads;
   };
-  // Reads secrets and certificates (blocks). Errors: config: peers.secret_file, peers.tls or peers.listen.
-  static Result<std::unique_ptr<SitePart>> start(const Parts& parts, SettingsPtr settings);
+  // settings->peers.listen is there. Reads secrets and certificates (blocks). What is wrong with them, or
+  // with the port, costs the sharing and nothing else: it is told (trouble(), json()), and tried again until
+  // it goes.
+  static std::unique_ptr<SitePart> start(const Parts& parts, SettingsPtr settings);
   ~SitePart() override;
 
   void apply(SettingsPtr settings);
@@ -47,9 +49,9 @@ class SitePart final : public proxy::SiteMemory {
   void stop_serving();
 
   peers::Sharing& sharing() { return *site_; }
-  const std::vector<net::Address>& addresses() const { return listener_->addresses(); }
-  Json json() const;                // docs/status.md, GET /v1/peers
-  Json units(const Digest&) const;  // which bytes of a running download come from where
+  std::vector<net::Address> addresses() const;  // where it listens for members, or will
+  Json json() const;                            // docs/status.md, GET /v1/peers
+  Json units(const Digest&) const;              // which bytes of a running download come from where
   std::string trouble() const;
   // Members that are not known to be dead, ourselves included; at least 1.
   std::size_t alive() const;
@@ -60,12 +62,14 @@ class SitePart final : public proxy::SiteMemory {
 
  private:
   SitePart(const Parts& parts, SettingsPtr settings);
-  Result<Ok> listen();
+  void open_port();
+  void open_later();
   peers::MembersSettings members_settings() const;
   void members_changed();
 
   Parts parts_;
   SettingsPtr settings_;
+  const net::Address wanted_;  // where to listen
   peers::Traffic traffic_;
   peers::ResolverNames names_;
   Metrics unseen_;                 // the counters of http clients are of upstreams
@@ -76,7 +80,9 @@ class SitePart final : public proxy::SiteMemory {
   proxy::PeerShelf shelf_;
   std::unique_ptr<peers::Site> site_;
   std::unique_ptr<peers::PeerService> service_;
-  std::unique_ptr<net::PeerListener> listener_;
+  std::unique_ptr<net::PeerListener> listener_;  // null while there is none
+  std::string closed_;                           // why there is none
+  Ticket opening_;
 };
 
 }  // namespace layerd::daemon

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <map>
 #include <thread>
 
 #include "daemon/print.h"
@@ -22,6 +23,28 @@ const Json& part(const Json& object, const char* key) {
   return found ? *found : kNone;
 }
 
+// "https://registry.example.com 3.0 MiB; members 12.0 MiB (now 10.0.0.2:5152 2, 10.0.0.3:5152 1)": how many
+// bytes came from where, and how many units come from which member now. Unshared: the endpoint alone.
+std::string origin(const Json& row) {
+  const std::string endpoint = json_string(row, "endpoint");
+  const auto members = number(row, "from_members"), upstream = number(row, "from_upstream");
+  std::map<std::string, unsigned> now;
+  const Json& units = part(row, "units");
+  for (const auto& unit : units.is_array() ? units : Json::array()) {
+    const std::string from = json_string(unit, "from");
+    if (!from.empty() && from != "upstream") ++now[from];
+  }
+  if (members == 0 && now.empty()) return endpoint;
+  std::string giving;
+  for (const auto& [member, count] : now)
+    giving += fmt::format("{}{} {}", giving.empty() ? " (now " : ", ", member, count);
+  return fmt::format(
+      "{}members {}{}",
+      upstream > 0 ? fmt::format("{} {}; ", endpoint.empty() ? "upstream" : endpoint, human_bytes(upstream))
+                   : "",
+      human_bytes(members), giving.empty() ? "" : giving + ")");
+}
+
 void print_downloads(const Json& downloads) {
   if (!downloads.is_array() || downloads.empty()) return;
   std::vector<std::vector<std::string>> rows{{"DOWNLOAD", "STATE", "PROGRESS", "RATE", "CLIENTS", "FROM"}};
@@ -36,7 +59,7 @@ void print_downloads(const Json& downloads) {
                                      : human_bytes(present);
     rows.push_back({json_string(row, "digest").substr(0, 19), json_string(row, "state"), progress,
                     human_bytes(static_cast<std::uint64_t>(row.value("bytes_per_second", 0.0))) + "/s",
-                    std::to_string(number(row, "followers")), json_string(row, "endpoint")});
+                    std::to_string(number(row, "followers")), origin(row)});
   }
   fmt::print("\n{}", table(rows));
 }

@@ -28,7 +28,7 @@ bool Download::opened(Segment& segment, const upstream::FetchResponse& response)
   if (segment.reads_through()) places_.no_ranges(place);
   if (is_whole_only(segment, response)) {
     take_whole(segment);
-  } else if (segment.reads_through() && segment.purpose() != Segment::Purpose::fill) {
+  } else if (segment.reads_through() && segment.purpose() != Segment::Purpose::fill && !segment.unit) {
     ramp_.keep_to(1);
     allowed_ = 1;
     const auto dropped = take_out(segment);

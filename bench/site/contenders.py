@@ -130,7 +130,7 @@ class Alone(Direct):
         return os.path.join(self.home(node), "store")
 
     def stores(self):
-        return {node: self.store(node) for node in self.homes}
+        return {node: self.store(node) for node in self.servers}
 
     def kept(self, node):
         return sum(file_bytes(os.path.join(self.store(node), each)) for each in ("blobs", "partial"))
@@ -171,7 +171,7 @@ class Alone(Direct):
 
     def complaints(self):
         """Lines in which a sanitizer or a failed check speaks."""
-        return [f"node {node}: {line}" for node in self.homes for line in self.log(node).splitlines() if any(sign in line for sign in COMPLAINTS)]
+        return [f"node {node}: {line}" for node in self.servers for line in self.log(node).splitlines() if any(sign in line for sign in COMPLAINTS)]
 
 
 class Layerd(Alone):

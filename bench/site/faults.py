@@ -227,7 +227,7 @@ def run(chosen):
             missed = verdict(fault, outcome)
             failed += bool(missed)
             print(f"{fault.name:16} {fault.what:52} {outcome.makespan:6.1f} s of {outcome.bound:5.1f}  WAN {outcome.copies():.3f}  "
-                  f"reopened/direct {outcome.reopened()}/{outcome.fallbacks()}  {'MISSED: ' + '; '.join(missed)[:400] if missed else 'ok'}", flush=True)
+                  f"reopened/direct {outcome.reopened()}/{outcome.fallbacks()}  starved {outcome.starved:.0%}  {'MISSED: ' + '; '.join(missed)[:400] if missed else 'ok'}", flush=True)
     print(f"{failed} failed")
     return 1 if failed else 0
 

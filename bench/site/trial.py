@@ -37,6 +37,7 @@ class Outcome:
     memory: dict = dataclasses.field(default_factory=dict)   # node: peak RSS
     pulls: dict = dataclasses.field(default_factory=dict)    # node: what client.py said
     killed: list = dataclasses.field(default_factory=list)
+    starved: float = 0        # share of the time in which somebody on this machine waited for a processor
     wrong: list = dataclasses.field(default_factory=list)    # what must never be seen
 
     def ratio(self):
@@ -216,7 +217,21 @@ class Trial:
     def waiting(self):
         return [client for node, client in self.clients.items() if client.report is None and node not in self.gone]
 
+    @staticmethod
+    def waited_for_processors():
+        """Seconds so far; a kernel without pressure figures says none."""
+        try:
+            with open("/proc/pressure/cpu") as file:
+                return int(file.readline().rpartition("=")[2]) / 1e6
+        except OSError:
+            return 0
+
     def loop(self):
+        waited, at = self.waited_for_processors(), time.monotonic()
+        self.turn()
+        self.starved = (self.waited_for_processors() - waited) / (time.monotonic() - at)
+
+    def turn(self):
         while True:
             now = time.monotonic() - self.begun
             while self.events and self.events[0][0] <= now:
@@ -230,7 +245,7 @@ class Trial:
 
     # ---- what came of it -----------------------------------------------------------------------------------------
     def outcome(self):
-        result = Outcome(self.case.name, self.kind.name, self.image.size(), killed=sorted(self.gone))
+        result = Outcome(self.case.name, self.kind.name, self.image.size(), killed=sorted(self.gone), starved=self.starved)
         for node, server in self.contender.servers.items():
             if server.popen.poll() is None:
                 result.cpu[node], result.memory[node] = server.cpu(), server.memory()["VmHWM"]

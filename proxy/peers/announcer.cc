@@ -21,7 +21,7 @@ bool Announcer::is_useful() const {
 
 void Announcer::change(const Digest& digest, bool is_here) {
   if (!is_useful()) return;
-  for (const auto* member : parts_.coordinator.ranking().first(digest, kRecords, 2)) {
+  for (const auto* member : parts_.keepers(digest)) {
     auto& have = changes_[member->id];
     auto& list = is_here ? have.blobs : have.gone;
     auto& other = is_here ? have.gone : have.blobs;
@@ -67,7 +67,7 @@ void Announcer::page() {
   if (parts_.sending.size() > 64) return again(kRest * 5);
   const auto blobs = parts_.shelf.list(after_, kPage);
   for (const auto& digest : blobs)
-    for (const auto* member : parts_.coordinator.ranking().first(digest, kRecords, 2)) {
+    for (const auto* member : parts_.keepers(digest)) {
       auto& letter = round_[member->id];
       letter.have.blobs.push_back(digest);
       if (letter.have.blobs.size() == kLetter) send(member->id, letter);

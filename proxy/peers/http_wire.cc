@@ -204,6 +204,7 @@ std::optional<Error> HttpWire::refusal(const Member& to, const http::ResponseHea
         to, fmt::format("it speaks version {} of the protocol, we speak {}", calling->version, kVersion),
         "peer_version");
   member.seen = loop_.now();
+  member.is_refused = false;
   if (calling->id != to.id && member.calls_itself != calling->id) {
     member.calls_itself = calling->id;
     LogLine(LogLevel::warn, "peer_other_id").field("member", to.id).field("calls_itself", calling->id);
@@ -240,7 +241,9 @@ Error HttpWire::failed(const Member& to, const char* kind, Error error, MemberTr
   if (error.code == Errc::not_found || error.code == Errc::overloaded) return error;
   ++member.faults;
   member.last_fault = error.message;
-  LogLine(LogLevel::debug, "peer_question")
+  // A debug line for each question; that somebody is no member is told once.
+  const bool is_news = error.code == Errc::denied && is_of_peer && !std::exchange(member.is_refused, true);
+  LogLine(is_news ? LogLevel::warn : LogLevel::debug, "peer_question")
       .field("member", to.id)
       .field("kind", kind)
       .field("why", error.diagnosis_code())

@@ -16,6 +16,8 @@ namespace layerd::peers {
 
 // What stands for the whole blob where its records are kept: no unit has this number.
 inline constexpr std::uint32_t kRecords = 0xffffffff;
+inline constexpr std::size_t kKeepers = 2;      // of a blob's records
+inline constexpr std::size_t kMostKeepers = 8;  // ranks that are looked at to find them among the living
 
 // The first 8 bytes of sha256(id), the most significant first.
 std::uint64_t member_hash(std::string_view id);

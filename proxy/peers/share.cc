@@ -100,7 +100,15 @@ void ShareCore::progress(std::uint32_t unit, ByteCount have) {
 void ShareCore::failed(std::uint32_t unit, const Error& why) {
   auto* one = find_part(unit);
   if (one == nullptr) return;
-  if (one->source.empty()) return give_up(unit);
+  if (one->source.empty()) {
+    // Without upstream it is worth more questions: who told the keepers may have known others as dead.
+    if (who_ == Who::known && holders_.empty()) {
+      who_ = Who::unasked;
+      keepers_heard_ = 0;
+      keepers_wanted_ = kMostKeepers;
+    }
+    return give_up(unit);
+  }
   // A lease outlives the member that was to bring the bytes.
   avoid(unit, one->source);
   parts_.acquaintances.fault(one->source, why.message);
@@ -251,10 +259,11 @@ Ticket ShareCore::learn_holders(Done<Ok> done) {
   return Ticket(std::move(pending));
 }
 
-// The first two ranks of the blob keep its records.
+// The first two ranks of the blob keep its records. Where one of them is dead the next rank is asked: it may
+// hold the blob, or have been told instead.
 void ShareCore::ask_who(std::size_t rank) {
-  const auto ranks = parts_.coordinator.ranking().first(blob_.digest, kRecords, 2);
-  if (rank >= ranks.size()) return holders_known();
+  const auto ranks = parts_.coordinator.ranking().first(blob_.digest, kRecords, kMostKeepers);
+  if (rank >= ranks.size() || keepers_heard_ >= keepers_wanted_) return holders_known();
   const auto& id = ranks[rank]->id;
   const peers::Who who{blob_};
   if (id == parts_.self()) return on_who(rank, parts_.coordinator.who(id, who));
@@ -267,10 +276,11 @@ void ShareCore::ask_who(std::size_t rank) {
 void ShareCore::on_who(std::size_t rank, const WhoAnswer& answer) {
   holders_ = answer.holders;
   std::erase_if(holders_, [this](const std::string& id) { return !parts_.is_source(id); });
+  ++keepers_heard_;
   if (holders_.empty()) return ask_who(rank + 1);
   if (!answer.units.empty() && answer.total && answer.units.size() == (*answer.total + kUnit - 1) / kUnit) {
     proofs_ = answer.units;
-    const auto ranks = parts_.coordinator.ranking().first(blob_.digest, kRecords, 2);
+    const auto ranks = parts_.coordinator.ranking().first(blob_.digest, kRecords, kMostKeepers);
     prover_ = rank < ranks.size() ? ranks[rank]->id : std::string{};
   } else {
     ask_proofs();

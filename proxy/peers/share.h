@@ -103,6 +103,8 @@ class ShareCore : public std::enable_shared_from_this<ShareCore> {
   std::vector<Digest> proofs_;  // by a member that holds the blob
   std::string prover_;          // that member
   Who who_ = Who::unasked;
+  std::size_t keepers_heard_ = 0;          // that named nobody
+  std::size_t keepers_wanted_ = kKeepers;  // to be heard before nobody is said to hold it
   std::vector<std::string> holders_;
   std::vector<std::shared_ptr<Pending<Ok>>> waiting_;
   Callback<void(std::uint32_t unit)> wanted_;

@@ -26,6 +26,13 @@ bool SiteParts::is_alone() const {
   return true;
 }
 
+std::vector<const Member*> SiteParts::keepers(const Digest& digest) const {
+  auto ranks = coordinator.ranking().first(digest, kRecords, kMostKeepers);
+  std::erase_if(ranks, [this](const Member* member) { return acquaintances.is_dead(member->id, now()); });
+  if (ranks.size() > kKeepers) ranks.resize(kKeepers);
+  return ranks;
+}
+
 void SiteParts::deliver(const std::string& to, Tell tell) {
   if (to == self()) return coordinator.tell(to, tell);
   if (acquaintances.is_dead(to, now())) return;

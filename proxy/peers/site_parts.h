@@ -62,6 +62,8 @@ struct SiteParts {
     return id != self() && !acquaintances.is_dead(id, now()) && !acquaintances.is_banned(id, now());
   }
   void deliver(const std::string& to, Tell tell);
+  // Who is told that we have the blob: its first two ranks that are not known to be dead.
+  std::vector<const Member*> keepers(const Digest& digest) const;
 
   Loop& loop;
   Shelf& shelf;

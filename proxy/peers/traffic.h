@@ -18,6 +18,7 @@ struct MemberTraffic {
   std::uint64_t questions = 0, answers = 0;  // that we asked it, and gave it
   std::uint64_t faults = 0;  // questions it did not answer as it should, answers that broke off
   std::string last_fault;    // a sentence; empty: none yet
+  bool is_refused = false;   // the last connection to it was refused by one of the two: no common secret, …
   Duration latency{};        // of its answers to small messages, smoothed; 0: not known
   TimePoint seen{};          // last sign of life
   std::string calls_itself;  // another id than the one it is listed under; empty: the same

@@ -74,15 +74,22 @@ void NetSite::join(const Space& space, const std::string& port, const std::strin
   shape(space, "eth0", mbit);
 }
 
+void NetSite::shape_upstream(unsigned mbit) {
+  shape(*switch_, "wan", mbit);
+  shape(*upstream_, "eth0", mbit);
+}
+
 void NetSite::shape(const Space& space, const std::string& device, unsigned mbit) {
-  must(space.in({"tc", "qdisc", "add", "dev", device, "root", "tbf", "rate", fmt::format("{}mbit", mbit),
+  must(space.in({"tc", "qdisc", "replace", "dev", device, "root", "tbf", "rate", fmt::format("{}mbit", mbit),
                  "burst", "128k", "latency", "50ms"}));
 }
 
 std::string NetSite::address(std::size_t node) { return fmt::format("10.78.0.{}", 10 + node); }
 
-void NetSite::plug(std::size_t node, bool in) {
-  const std::string port = fmt::format("n{}", node);
+void NetSite::plug(std::size_t node, bool in) { plug_port(fmt::format("n{}", node), in); }
+void NetSite::plug_upstream(bool in) { plug_port("wan", in); }
+
+void NetSite::plug_port(const std::string& port, bool in) {
   must(switch_->in(in ? std::vector<std::string>{"ip", "link", "set", "dev", port, "master", "bridge"}
                       : std::vector<std::string>{"ip", "link", "set", "dev", port, "nomaster"}));
 }

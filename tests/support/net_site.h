@@ -23,6 +23,9 @@ class NetSite {
   static std::string address(std::size_t node);
   // The cable of a node, pulled out of the switch or put back; the node itself does not see it.
   void plug(std::size_t node, bool in);
+  void plug_upstream(bool in);
+  // Another rate for the upstream's cable, both ways.
+  void shape_upstream(unsigned mbit);
   // Every connection that ends at the node is reset.
   void reset_connections(std::size_t node);
 
@@ -45,6 +48,7 @@ class NetSite {
  private:
   struct Space;
   void join(const Space& space, const std::string& port, const std::string& address, unsigned mbit);
+  void plug_port(const std::string& port, bool in);
   static void shape(const Space& space, const std::string& device, unsigned mbit);
 
   std::unique_ptr<Space> switch_, upstream_;

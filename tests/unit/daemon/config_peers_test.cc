@@ -97,11 +97,6 @@ TEST_CASE("what is wrong with peers is told with its line and what would be righ
                 ", names: [\"*\"]}",
             "secret_file and tls are both there"},
            {"peers:\n  listen: \"[::]:5152\"\n  secret_file: /nowhere/key\n", "c.yaml:3:16"},
-           {on + "  members: [n1.site:99999]", "c.yaml:4:13"},
-           {on + "  members: [\"https://n1.site\"]", "without https://"},
-           {on + "  members: [10.0.0.300]", "neither an address nor a host name"},
-           {on + "  members: [0.0.0.0]", "no single machine"},
-           {on + "  members: [\"n1 a zone\"]", "one word"},
            {on + "  member: [n1]", "did you mean \"members\"?"},
            {on + "  kubernetes: {kubeconfg: /x}", "kubeconfig"},
            {on + "  tls: {certfile: /x}", "cert_file"},
@@ -126,6 +121,26 @@ TEST_CASE("what is wrong with peers is told with its line and what would be righ
     const auto wrong = parse(text);
     CHECK_FALSE(wrong.ok());
     CHECK_THAT(all(wrong.errors), Catch::Contains(words));
+  }
+}
+
+// rules: bad-member-costs-itself
+TEST_CASE("an entry that is no member is told with its line, and the other members count") {
+  Files files;
+  const auto key = files.write("peer.key", std::string(64, 'a'));
+  const std::string on = "peers:\n  listen: \"[::]:5152\"\n  secret_file: " + key + "\n";
+  for (const auto& [entry, words] :
+       std::vector<std::pair<std::string, std::string>>{{"n1.site:99999", "c.yaml:4:13"},
+                                                        {"\"https://n1.site\"", "without https://"},
+                                                        {"10.0.0.300", "neither an address nor a host name"},
+                                                        {"0.0.0.0", "no single machine"},
+                                                        {"\"n1 a zone\"", "one word"}}) {
+    CAPTURE(entry);
+    const auto loaded = parse(on + "  members: [" + entry + ", n2.site]");
+    REQUIRE(loaded.ok());
+    CHECK_THAT(all(loaded.warnings), Catch::Contains(words));
+    CHECK(loaded.settings->peers.members.members == std::vector<peers::ListedMember>{{"n2.site", 5152, ""}});
+    CHECK(loaded.settings->peers.unread_members.size() == 1);
   }
 }
 

@@ -56,6 +56,7 @@ struct Site final : peers::Sharing {
     void progress(std::uint32_t, ByteCount) override { ++site.alive; }
     void failed(std::uint32_t unit, const Error& why) override {
       site.failures.push_back({unit, why.message});
+      if (site.leaves_when_it_fails) site.from_member.erase(unit);
     }
     void dropped(std::uint32_t unit) override { site.dropped.push_back(unit); }
     bool arrived(std::uint32_t unit, const Digest& sha256, bool from_upstream) override {
@@ -106,7 +107,8 @@ struct Site final : peers::Sharing {
       from_member;  // unit -> what the member holds for the whole blob; empty: it
   std::map<std::uint32_t, Digest> claims;
   std::optional<ByteCount> claims_total;
-  std::optional<ByteCount> cut;  // the next member's body breaks off after so many bytes
+  std::optional<ByteCount> cut;       // the next member's body breaks off after so many bytes
+  bool leaves_when_it_fails = false;  // the member
   unsigned refusals = 0;
   std::size_t turns_whole_at = ~std::size_t{0};
   unsigned begun = 0, mismatches = 0, alive = 0;
@@ -336,6 +338,31 @@ TEST_CASE("a site that has found that upstream ignores Range has the blob asked 
   at.site.from_member = {{0, ""}};
   at.join();
   check_right(at);
+}
+
+// rules: rest-without-ranges
+TEST_CASE("the rest of what a member began comes from an upstream that ignores Range") {
+  SECTION("of a blob of many units, which is one to a site that knows of it") {
+    SharedBench at;
+    at.site.turns_whole_at = 1;
+    at.site.from_member = {{0, ""}};
+    at.site.cut = 3_MiB;
+    at.site.leaves_when_it_fails = true;
+    at.fetcher.at("a").ranges = false;
+    at.join();
+    check_right(at);
+    CHECK(at.site.failures.size() == 1);
+  }
+  SECTION("of a blob of one unit") {
+    SharedBench at(6_MiB);
+    at.site.from_member = {{0, ""}};
+    at.site.cut = 300_KiB;
+    at.site.leaves_when_it_fails = true;
+    at.fetcher.at("a").ranges = false;
+    at.join();
+    check_right(at);
+    CHECK(at.site.failures.size() == 1);
+  }
 }
 
 TEST_CASE("a relay waits for the size of a download that no source has confirmed yet") {
