@@ -106,6 +106,7 @@ void AuthorizationFlow::ask_token_server() {
         "the credentials for {} were not sent to its token server {}, which has nothing to do with it by its "
         "name; add configs: {{\"{}\": {{}}}} if it is right",
         endpoint_.base.authority(), realm->url.authority(), realm->url.authority());
+  request.for_stranger = as_.who == registry::AskAs::Who::stranger;
   outcome_.token_request = request;
   if (parts_.watcher) parts_.watcher->asks_for_token(request, outcome_.note);
   pending_ = parts_.tokens.get(request, [this](Result<TokenGrant> grant) { on_token(std::move(grant)); });

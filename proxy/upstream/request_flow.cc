@@ -58,8 +58,10 @@ void RequestFlow::start(Done<FetchResponse> done) {
     return;
   }
   attempt_ = parts_.health.begin(origin_name(endpoint_.base));
-  if (const auto* demand = parts_.demands.find(endpoint_)) return authorize(*demand);
-  send();
+  // To know what the endpoint demands for a repository is to know the repository.
+  const bool is_stranger = request_.target->as.who == registry::AskAs::Who::stranger;
+  const auto* demand = is_stranger ? nullptr : parts_.demands.find(endpoint_);
+  demand ? authorize(*demand) : send();
 }
 
 // Registries count manifests and blobs, GET and HEAD apart: a limit on one says nothing about the others.

@@ -24,6 +24,7 @@ struct TokenRequest {
   std::vector<std::string> scopes;     // sorted, without doubles; none: not sent
   NodeCredentialsPtr credentials;      // null: anonymous
 };
+  bool for_stranger = false;           // its token and its refusals are kept apart
 
 class TokenExchange {
  public:

@@ -23,7 +23,8 @@ std::string account_of(const TokenRequest& request) {
 std::string key_of(const TokenRequest& request) {
   std::string key = fmt::format("{}\n{}\n{}", request.realm.str(),
                                 request.credentials ? request.credentials->identity : "", request.service);
-  key += fmt::format("\n{}", static_cast<int>(request.policy));  // nobody gets what only others may ask for
+  // Nobody gets what only others may ask for, and strangers do not see that others have asked.
+  key += fmt::format("\n{}{}", static_cast<int>(request.policy), request.for_stranger ? "s" : "");
   for (const auto& scope : request.scopes) key += "\n" + scope;
   return key;
 }

@@ -93,6 +93,47 @@ TEST_CASE("a client's wrong password is said to be the client's, and does not ke
   CHECK(other.fetch(other.blob("reg.example", "app")));
 }
 
+// rules: strangers-from-the-beginning
+// rules: strangers-tokens-apart
+TEST_CASE(
+    "a stranger gets the same words about a private repository, whether it was asked for before or not") {
+  Upstreams up;
+  up.configure("reg.example", up.login("node", "node-secret"));
+  const bool is_basic = GENERATE(true, false);
+  const auto asked_for = [&](const std::string& repository) {
+    auto request = up.blob("reg.example", repository);
+    return as(std::move(request), Who::stranger);
+  };
+  const std::string blob_at = "GET https://reg.example/v2/app/blobs/" + kDigest;
+  for (int i = 0; i < 2; ++i)
+    up.client.reply(blob_at, challenge(is_basic ? "Basic realm=\"r\"" : kWantsToken));
+  up.client.reply(kTokenAt, status(401));
+  up.client.reply(kTokenAt, down());  // from the second question on
+  up.client.reply(kTokenAt + "&account=node", token("T"));
+  up.client.reply(blob_at, ok());
+  // As nobody first, as the class of a repository is found out, then as the node.
+  REQUIRE_FALSE(up.fetch(as(up.blob("reg.example", "app"), Who::nobody)));
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  const std::string elsewhere_at = "GET https://reg.example/v2/never/blobs/" + kDigest;
+  SECTION("the WAN is cut") {
+    for (const auto& line : {blob_at, elsewhere_at}) up.client.reply(line, down());
+  }
+  SECTION("only the token server is away") {
+    if (is_basic) return;
+    for (const auto& line : {blob_at, elsewhere_at}) up.client.reply(line, challenge(kWantsToken));
+    up.client.reply("GET https://reg.example/token?service=s&scope=repository%3Anever%3Apull", down());
+  }
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));  // takes the last good answer
+  const auto known = up.fetch(asked_for("app"));
+  up.loop.advance(1100ms);  // a failure stands for a second
+  const auto unknown = up.fetch(asked_for("never"));
+  REQUIRE_FALSE(known);
+  REQUIRE_FALSE(unknown);
+  CHECK(known.error().code == Errc::upstream_unreachable);
+  CHECK(known.error().code == unknown.error().code);
+  CHECK(known.error().message == unknown.error().message);
+}
+
 TEST_CASE("a 404 without credentials may hide something only where credentials are wanted") {
   Upstreams up;
   up.client.reply(kBlobAt, challenge(kWantsToken));
