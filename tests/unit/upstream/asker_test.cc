@@ -134,6 +134,58 @@ TEST_CASE(
   CHECK(known.error().message == unknown.error().message);
 }
 
+// rules: rate-limit-per-account
+TEST_CASE("who is limited by a registry holds back nobody else") {
+  Upstreams up;
+  up.configure("reg.example", up.login("node", "node-secret"));
+  const auto limited = status(429, {{"Retry-After", "100"}});
+  const auto alice = [&] { return as(up.blob("reg.example", "app"), Who::client, "alice", "a"); };
+  const auto nobody = [&] { return as(up.blob("reg.example", "app"), Who::nobody); };
+  up.client.reply(kBlobAt, challenge(kWantsToken));
+  up.client.reply(kBlobAt, limited);
+  up.client.reply(kBlobAt, ok());
+  for (const char* account : {"", "&account=alice", "&account=bob", "&account=node"})
+    up.client.reply(kTokenAt + account, token("T"));
+  SECTION("a client") {
+    CHECK(up.fetch(alice()).error().status == 429);
+    CHECK(up.fetch(as(up.blob("reg.example", "app"), Who::client, "bob", "b")));
+    CHECK(up.fetch(up.blob("reg.example", "app")));
+    CHECK(up.fetch(nobody()));
+    const auto asked = up.client.count(kBlobAt);
+    CHECK(up.fetch(alice()).error().status == 429);
+    CHECK(up.client.count(kBlobAt) == asked);
+  }
+  SECTION("the node") {
+    CHECK(up.fetch(up.blob("reg.example", "app")).error().status == 429);
+    CHECK(up.fetch(alice()));
+    CHECK(up.fetch(nobody()));
+    CHECK(up.fetch(up.blob("reg.example", "app")).error().status == 429);
+  }
+  SECTION("those without an account") {
+    CHECK(up.fetch(nobody()).error().status == 429);
+    CHECK(up.fetch(alice()));
+    CHECK(up.fetch(up.blob("reg.example", "app")));
+    CHECK(up.fetch(nobody()).error().status == 429);
+  }
+}
+
+TEST_CASE("what a registry said of one account's pulls is not told of another's") {
+  Upstreams up;
+  up.configure("reg.example", up.login("node", "node-secret"));
+  up.client.reply(kBlobAt, challenge(kWantsToken));
+  up.client.reply(
+      kBlobAt, status(200, {{"ratelimit-limit", "100;w=21600"}, {"ratelimit-remaining", "0;w=21600"}}, "x"));
+  up.client.reply(kBlobAt, status(429));
+  for (const char* account : {"&account=alice", "&account=node"})
+    up.client.reply(kTokenAt + account, token("T"));
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  const auto refused = up.fetch(as(up.blob("reg.example", "app"), Who::client, "alice", "a"));
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().status == 429);
+  CHECK(refused.error().message.find("pulls") == std::string::npos);
+  CHECK_FALSE(refused.error().retry_after);
+}
+
 TEST_CASE("a 404 without credentials may hide something only where credentials are wanted") {
   Upstreams up;
   up.client.reply(kBlobAt, challenge(kWantsToken));
