@@ -135,11 +135,17 @@ void AuthorizationFlow::on_token(Result<TokenGrant> grant) {
   outcome_.token = std::move(grant->token);
   outcome_.is_fresh = grant->is_fresh;
   outcome_.credentials = outcome_.token_request->credentials;
+  if (!grant->left_out.empty()) {
+    outcome_.credentials = nullptr;
+    outcome_.note = std::move(grant->left_out);
+    outcome_.note_diagnosis = "credentials_unusable";
+  }
   finish(std::move(outcome_));
 }
 
 // What the token server's word means for who configures us.
 void AuthorizationFlow::explain(Error& error) const {
+  if (!error.diagnosis.empty()) return;  // the exchange has explained it
   if (!outcome_.note.empty()) {
     error.message += "; " + outcome_.note;
     error.diagnosis = "credentials_withheld";

@@ -322,7 +322,7 @@ Error RequestFlow::denied_error(std::string_view body) const {
     error.diagnosis = is_known_there ? "repository_denied" : "credentials_refused";
   } else if (!authorization_->note.empty()) {
     error.message += "; " + authorization_->note;
-    error.diagnosis = "credentials_withheld";
+    error.diagnosis = authorization_->note_diagnosis;
   } else {
     explain_none(error, endpoint_, *authorization_);
   }
