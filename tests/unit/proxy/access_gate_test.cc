@@ -404,15 +404,18 @@ TEST_CASE("a 404 that may hide something leads to a challenge once") {
 }
 
 // rules: asked-as-nobody
+// rules: require-client-of-a-registry
 TEST_CASE("for require_client the node's own credentials are never used") {
   Site site;
   site.rights["team/app"] = {"node", "alice:secret"};
   site.pull();
-  auto pattern = registry::Pattern::compile("private.example/team/**");
+  auto pattern = registry::Pattern::compile(
+      GENERATE("private.example/team/**", "private.example", "private.example:443/**"));
   REQUIRE(pattern);
   site.bench.change([&](proxy::MirrorSettings& settings) { settings.access.require_client = {*pattern}; });
   CHECK(site.status(site.by_tag()) == 401);
   CHECK(site.status(site.blob()) == 401);
+  CHECK(site.status(site.by_tag() + "%3A443") == 401);
   CHECK(site.asked_as(Who::node) == 0);
   CHECK(site.status(site.blob(), kAlice) == 200);
   CHECK(site.status(site.blob(), kBob) == 403);
