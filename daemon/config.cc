@@ -87,7 +87,7 @@ void read_second_file(const std::string& path, const YamlNode& at, const ReadTex
   read_registries(root, settings, reader);
   if (secrets_in(settings.rules) > secrets_before) loaded.secret_files.push_back(path);
   warn_of_mirrors_behind_aliases(root, settings.rules, reader);
-  warn_of_contradictions(root, settings.rules, reader);
+  warn_of_contradictions(root, settings.rules, settings.access, reader);
 }
 
 void warn_of_open_file(const std::string& path, std::vector<Problem>& warnings) {
@@ -110,7 +110,7 @@ LoadedConfig parse_config(std::string path, std::string text, const ReadText& re
   ConfigReader reader(path, options.check_files, loaded.warnings, loaded.errors);
   read_map(root, settings_keys(), settings, reader, UnknownKey::is_error, "", later_key_message);
   warn_of_mirrors_behind_aliases(root, settings.rules, reader);
-  warn_of_contradictions(root, settings.rules, reader);
+  warn_of_contradictions(root, settings.rules, settings.access, reader);
   warn_of_proxy(root, settings.proxy, reader);
   if (!path.empty() && holds_secret(settings)) loaded.secret_files.push_back(path);
   if (!settings.proxy.password_file.empty()) loaded.stamps.push_back(settings.proxy.password_stamp);

@@ -115,9 +115,51 @@ void warn_of_idle_tls(const YamlNode& root, const registry::RulesInput& rules, C
   });
 }
 
+// Is every repository of this registry for clients with credentials of their own?
+bool is_for_clients_alone(const proxy::AccessSettings& access, const std::string& registry) {
+  // Names that nobody has: what matches them does so by a wildcard.
+  return access.requires_client(registry + "/zq7") &&
+         access.requires_client(registry + "/zq7/zq7/zq7/zq7/zq7/zq7/zq7/zq7");
+}
+
+// The registries of `mirrors` that are asked at this host[:port].
+std::vector<std::string> registries_at(const registry::RulesInput& rules, const std::string& name) {
+  const auto plain = without_https_port(name);
+  std::vector<std::string> registries;
+  for (const auto& [registry, mirror] : rules.mirrors)
+    if (std::any_of(mirror.endpoints.begin(), mirror.endpoints.end(),
+                    [&](const auto& url) { return url.authority() == name || url.authority() == plain; }))
+      registries.push_back(registry);
+  return registries;
+}
+
+void warn_of_idle_credentials(const YamlNode& root, const registry::RulesInput& rules,
+                              const proxy::AccessSettings& access, ConfigReader& reader) {
+  if (access.require_client.empty()) return;
+  each_key(root, "configs", [&](const YamlNode& key, const std::string& name) {
+    const auto found = rules.configs.find(name);
+    if (found == rules.configs.end() || !found->second) return;
+    if (found->second->credentials.empty() && found->second->password_file.empty()) return;
+    auto users = registries_at(rules, name);
+    if (users.empty() && name.find('*') == std::string::npos) users.push_back(name);
+    const bool is_idle =
+        !users.empty() && std::all_of(users.begin(), users.end(), [&](const std::string& registry) {
+          return is_for_clients_alone(access, registry);
+        });
+    if (is_idle)
+      reader.warn(key,
+                  fmt::format("configs.\"{}\".auth is not used: access.require_client turns layerd's own "
+                              "credentials off for all of {}; take one of the two out, or write a "
+                              "repository into require_client",
+                              printable(name, 80), printable(users.front(), 80)));
+  });
+}
+
 }  // namespace
 
-void warn_of_contradictions(const YamlNode& root, const registry::RulesInput& rules, ConfigReader& reader) {
+void warn_of_contradictions(const YamlNode& root, const registry::RulesInput& rules,
+                            const proxy::AccessSettings& access, ConfigReader& reader) {
+  warn_of_idle_credentials(root, rules, access, reader);
   warn_of_two_spellings(root, rules, reader);
   warn_of_forbidden(root, rules, reader);
   warn_of_dead_ends(root, rules, reader);

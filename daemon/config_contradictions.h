@@ -3,11 +3,13 @@
 #pragma once
 
 #include "daemon/config_reader.h"
+#include "proxy/access_settings.h"
 #include "proxy/registry/rules.h"
 
 namespace layerd::daemon {
 
-// root: of the file whose lines the warnings name. rules: all that is in force with it.
-void warn_of_contradictions(const YamlNode& root, const registry::RulesInput& rules, ConfigReader& reader);
+// root: of the file whose lines the warnings name. rules, access: all that is in force with it.
+void warn_of_contradictions(const YamlNode& root, const registry::RulesInput& rules,
+                            const proxy::AccessSettings& access, ConfigReader& reader);
 
 }  // namespace layerd::daemon

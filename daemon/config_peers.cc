@@ -210,7 +210,8 @@ std::vector<Key<Settings>> peer_keys() {
   };
   for (const auto& key : member_source_keys()) keys.push_back(key);
   keys.push_back(
-      {"peers.share", "list of {match, with}", "patterns of registry/repository; at most 256", true,
+      {"peers.share", "list of {match, with}", "patterns of a registry or registry/repository; at most 256",
+       true,
        "What is shared and what is not: in order, the first that matches decides; what none matches "
        "is shared.",
        [](Node n, Name k, Settings& s, ConfigReader& r) { apply_share(n, k, s.peers.share, r); },

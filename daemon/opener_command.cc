@@ -3,26 +3,39 @@
 #include <fmt/core.h>
 
 #include <cstdio>
+#include <iterator>
 
 #include "daemon/config.h"
+#include "proxy/net/certs_folder.h"
+#include "proxy/net/tls_files.h"
 #include "systemd/listen_fds.h"
 #include "systemd/opener.h"
 
 namespace layerd::daemon {
 namespace {
 
-// What the configuration of root names, and that of k3s which it names.
-Result<std::vector<std::string>> named_files(const std::string& config_path, bool path_given) {
+void add_files_below_folders(const Settings& settings, std::vector<std::string>& files) {
+  const auto add = [&files](std::vector<std::string> more) {
+    files.insert(files.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+  };
+  add(net::files_below(settings.certs_dirs));
+  for (const auto& [host, entry] : settings.rules.configs)
+    if (!entry->ca_dir.empty())
+      if (auto found = net::certificate_files_in(entry->ca_dir)) add(std::move(*found));
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> files_for_opener(const std::string& config_path, bool path_given) {
   auto loaded = load_config(config_path, {.must_exist = path_given, .check_files = false});
   for (const auto& path : {loaded.sources.config_path, loaded.sources.registries_path})
     if (!path.empty())
       if (auto safe = systemd::check_way(path, 0); !safe) return std::move(safe).error();
   // The two files themselves are passed however wrong they are: the daemon says what is wrong with them.
   if (!loaded.ok()) return std::vector{loaded.sources.config_path, loaded.sources.registries_path};
+  add_files_below_folders(*loaded.settings, loaded.files);
   return std::move(loaded.files);
 }
-
-}  // namespace
 
 int opener_command(const std::string& config_path, bool path_given) {
   auto sockets = systemd::inherited_sockets();
@@ -33,7 +46,7 @@ int opener_command(const std::string& config_path, bool path_given) {
     return 1;
   }
   const auto served =
-      systemd::serve_opener(sockets->front().fd, [&] { return named_files(config_path, path_given); });
+      systemd::serve_opener(sockets->front().fd, [&] { return files_for_opener(config_path, path_given); });
   if (served) return 0;
   fmt::print(stderr, "layerd: {}\n", served.error().message);
   return 1;

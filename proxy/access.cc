@@ -7,7 +7,7 @@ using cache::RepositoryClass;
 
 Ruling rule_for_given(const AccessQuestion& question) {
   if (question.right == Right::refused) return Ruling::refuse_given;
-  if (question.right == Right::granted || question.asks_upstream) return Ruling::go_as_client;
+  if (question.right == Right::granted) return Ruling::go_as_client;
   return Ruling::test;
 }
 

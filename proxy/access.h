@@ -33,7 +33,6 @@ struct AccessQuestion {
   Right right = Right::untested;  // of what was given
   bool is_known_here = false;     // the object, or its tag, could be answered from the cache
   bool is_only_hidden = false;    // class client because of a 404 that may hide something
-  bool asks_upstream = false;     // every answer is upstream's own (lists): it judges by itself
   bool was_learned = false;       // upstream was asked for the class just now
   bool requires_client = false;   // access.require_client: what the node may have counts for nothing
 };

@@ -221,7 +221,6 @@ AccessQuestion Access::question_of(const Passage& passage, bool is_asker_runtime
   question.is_only_hidden = known.is_only_hidden;
   question.is_runtime = is_asker_runtime;
   question.presented = presented;
-  question.asks_upstream = is_list(asked);
   question.is_known_here = asked.digest ? parts_.catalog.link(asked.key, *asked.digest).has_value()
                                         : parts_.catalog.tag(asked.key, asked.route.reference).has_value();
   const bool may_ask = is_asker_runtime && !passage.settings->offline && !passage.learned;

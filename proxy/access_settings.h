@@ -26,7 +26,7 @@ struct AccessSettings {
   }
   bool requires_client(const std::string& repository_key) const {
     return std::any_of(require_client.begin(), require_client.end(),
-                       [&](const auto& pattern) { return pattern.matches(repository_key); });
+                       [&](const auto& pattern) { return pattern.matches_repository(repository_key); });
   }
 };
 

@@ -67,6 +67,7 @@ void CheckRecorder::asks_for_token(const upstream::TokenRequest& request, std::s
 void CheckRecorder::got_token(const upstream::TokenGrant& grant) {
   waits_for_token_ = false;
   if (told_token_) return;
+  if (!grant.left_out.empty()) report_.add("credentials", StepState::told, printable(grant.left_out, 600));
   told_token_ = true;
   const auto seconds = std::chrono::round<std::chrono::seconds>(grant.good_for).count();
   auto& step = report_.add("token", StepState::good,

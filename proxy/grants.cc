@@ -2,6 +2,9 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <set>
+
 #include "proxy/registry/text.h"
 
 namespace layerd::proxy {
@@ -33,6 +36,11 @@ std::string object_name(const AskedObject& object) {
   return fmt::format("{} {}", static_cast<int>(object.kind), object.reference);
 }
 
+// Every answer is upstream's own: its yes to one is no grant of anything that is kept here.
+bool is_list(const AskedObject& object) {
+  return object.kind == upstream::Kind::tags || object.kind == upstream::Kind::referrers;
+}
+
 std::string grant_value(std::int64_t tested_at, const AskedObject& proof) {
   return fmt::format("{} {}", tested_at, object_name(proof));
 }
@@ -55,7 +63,11 @@ class Grants::Test {
         object_(std::move(object)),
         has_grace_(has_grace) {}
 
+  const registry::Target& client() const { return *client_; }
+  bool has_begun() const { return has_begun_; }
+
   void start() {
+    has_begun_ = true;
     auto& loop = grants_.parts_.loop;
     if (has_grace_)
       patience_ = loop.after(kPatience, "grant patience", [this] {
@@ -77,8 +89,9 @@ class Grants::Test {
     upstream::FetchRequest request;
     request.target = client_;
     request.kind = object.kind;
-    request.head_only = true;
+    request.head_only = !is_list(object);
     request.reference = object.reference;
+    request.query = object.query;
     request.deadline = Deadline::in(grants_.parts_.loop.now(), kSourceWithin);
     asking_ = grants_.parts_.fetcher.fetch(
         std::move(request),
@@ -86,6 +99,7 @@ class Grants::Test {
   }
 
   void on_yes() {
+    if (is_list(object_)) return end(Ok{});
     if (!is_about_proof_) {
       grants_.grant(*client_, object_);
       return end(Ok{});
@@ -100,6 +114,7 @@ class Grants::Test {
       grants_.refuse(*client_, error);
       return end(error);
     }
+    if (is_list(object_) && error.code == Errc::not_found) return end(Ok{});  // it is passed on
     if (error.code != Errc::not_found) {
       if (!has_grace_) return end(error);
       note_silence();
@@ -140,6 +155,7 @@ class Grants::Test {
   registry::TargetPtr client_;
   AskedObject object_, proof_;
   bool has_grace_;
+  bool has_begun_ = false;
   bool is_late_ = false;  // who waited goes on with the grant of earlier; the question goes on
   bool is_about_proof_ = false;
   Error missing_;
@@ -253,8 +269,38 @@ Ticket Grants::test(const AccessSettings& settings, const registry::TargetPtr& c
   if (test) return test->join(std::move(done));
   test = std::make_unique<Test>(*this, name, client, object, has_grace(settings, row_of(*client)));
   Ticket waiting = test->join(std::move(done));
-  test->start();
+  if (may_be_tried(*client)) test->start();
   return waiting;
+}
+
+// Those that are being tried may all be wrong. What was granted before is no guess. Once so many were wrong
+// they are tried one by one, as often as the account's refusal lets any through.
+bool Grants::may_be_tried(const registry::Target& client) {
+  if (client.as.credentials.username.empty() || kept(row_of(client))) return true;
+  const auto account = account_of(client);
+  std::set<std::string> running;
+  for (const auto& [name, test] : tests_)
+    if (test->has_begun() && account_of(test->client()) == account && !kept(row_of(test->client())))
+      running.insert(test->client().as.name);
+  running.erase(client.as.name);
+  std::size_t wrong = 0;
+  if (const auto known = wrong_passwords_.find(account); known != wrong_passwords_.end())
+    for (const auto& [password, at] : known->second)
+      wrong += password != client.as.name && parts_.loop.now() - at < kWrongFor;
+  return running.empty() || running.size() + wrong < kMostWrongPasswords;
+}
+
+// Whoever is answered may destroy us: one at a time, each on a stack of its own.
+void Grants::begin_those_who_wait() {
+  for (const auto& [name, test] : tests_) {
+    if (test->has_begun()) continue;
+    auto why = refusals_.holding(account_of(test->client()), parts_.loop.now());
+    if (why) {
+      next_tests_ = parts_.loop.post([this] { begin_those_who_wait(); });
+      return ended(std::string(name), std::move(*why));
+    }
+    if (may_be_tried(test->client())) test->start();
+  }
 }
 
 void Grants::grant(const registry::Target& client, const AskedObject& proof) {
@@ -308,6 +354,8 @@ void Grants::doubt(const registry::Target& client) {
 // The test is over. It is destroyed here, from within its own callback, after everybody was answered.
 void Grants::ended(const std::string& name, Result<Ok> result) {
   const auto test = std::move(tests_.extract(name).mapped());
+  if (std::any_of(tests_.begin(), tests_.end(), [](const auto& other) { return !other.second->has_begun(); }))
+    next_tests_ = parts_.loop.post([this] { begin_those_who_wait(); });
   parts_.metrics
       .counter("layerd_access_tests_total", "Credentials of clients tried at their registry, by result.",
                {{"result", result ? "ok" : std::string(name_of(result.error().code))}})

@@ -32,9 +32,10 @@ class Grants {
   Standing standing(const AccessSettings& settings, const registry::Target& client,
                     const AskedObject& object);
 
-  // One HEAD upstream for all who wait. Ok: granted, or granted earlier and upstream does not answer now
-  // (settings.offline_grace). Errors: as Fetcher::fetch; denied and not_found are remembered.
-  // Dropping the Ticket leaves.
+  // One HEAD upstream (of a list, which has none everywhere: a GET) for all who wait. Different passwords of
+  // one account that were not granted before are tried at the same time only as many as may be wrong; further
+  // ones wait. Ok: granted, or granted earlier and upstream does not answer now (settings.offline_grace).
+  // Errors: as Fetcher::fetch; denied and not_found are remembered. Dropping the Ticket leaves.
   Ticket test(const AccessSettings& settings, const registry::TargetPtr& client, const AskedObject& object,
               Done<Ok> done);
 
@@ -59,6 +60,8 @@ class Grants {
   void grant(const registry::Target& client, const AskedObject& proof);
   void miss(const registry::Target& client, const AskedObject& object, const Error& error);
   void note_wrong_password(const registry::Target& client, const Error& error);
+  bool may_be_tried(const registry::Target& client);
+  void begin_those_who_wait();
   void ended(const std::string& name, Result<Ok> result);
 
   MirrorParts parts_;
@@ -71,6 +74,7 @@ class Grants {
   Duration keep_for_ = std::chrono::hours(72);
   std::string sweep_from_;  // the row with which the next look for old grants begins
   Ticket sweep_;
+  Ticket next_tests_;  // those that wait for others of their account are looked at
 };
 
 }  // namespace layerd::proxy

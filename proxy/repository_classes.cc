@@ -30,6 +30,12 @@ registry::TargetPtr as_nobody(const registry::Target& target) {
   return other;
 }
 
+registry::TargetPtr as_stranger(const registry::Target& target) {
+  auto other = std::make_shared<registry::Target>(target);
+  other->as = {registry::AskAs::Who::stranger, {}, "stranger"};
+  return other;
+}
+
 void keep_class(cache::Catalog& catalog, const Loop& loop, const registry::Target& target,
                 bool authenticated) {
   const auto repository = target.key();
@@ -58,24 +64,25 @@ Ticket LearningFetcher::fetch(upstream::FetchRequest request, Done<upstream::Fet
 class RepositoryClasses::Question {
  public:
   Question(RepositoryClasses& classes, std::string name, registry::TargetPtr target, AskedObject object,
-           bool nobody_only)
+           bool for_stranger)
       : classes_(classes),
         name_(std::move(name)),
         target_(std::move(target)),
         object_(std::move(object)),
-        nobody_only_(nobody_only) {}
+        for_stranger_(for_stranger) {}
 
-  bool is_nobody_only() const { return nobody_only_; }
+  bool is_for_stranger() const { return for_stranger_; }
   Ticket join(Done<RepositoryClass> done) { return waiters_.add(std::move(done)); }
   void answer(const Result<RepositoryClass>& result) { waiters_.answer(result); }
 
   void start() {
-    asking_ = ask(as_nobody(*target_), [this](Result<upstream::FetchResponse> answer) {
+    auto target = for_stranger_ ? as_stranger(*target_) : as_nobody(*target_);
+    asking_ = ask(std::move(target), [this](Result<upstream::FetchResponse> answer) {
       if (answer && !answer->authenticated) return end(RepositoryClass::open);
       if (answer) return end(opened_by_certificate());
       const auto& error = answer.error();
       const bool is_refusal = error.code == Errc::denied || error.code == Errc::not_found;
-      if (nobody_only_ || !is_refusal) return end(error);
+      if (for_stranger_ || !is_refusal) return end(error);
       // The node's credentials may be turned off.
       target_->as.who == registry::AskAs::Who::nobody ? refused_to_the_node(Error(error)) : ask_as_node();
     });
@@ -84,7 +91,7 @@ class RepositoryClasses::Question {
  private:
   // The node's client certificate is shown whoever asks: what it opens is the node's.
   Result<RepositoryClass> opened_by_certificate() const {
-    if (!nobody_only_) return RepositoryClass::node;
+    if (!for_stranger_) return RepositoryClass::node;
     return Error{Errc::denied, fmt::format("{} gives {} to who has a client certificate", target_->registry,
                                            target_->repository)};
   }
@@ -126,7 +133,7 @@ class RepositoryClasses::Question {
   std::string name_;
   registry::TargetPtr target_;
   AskedObject object_;
-  bool nobody_only_;
+  bool for_stranger_;
   Waiters<RepositoryClass> waiters_;
   Ticket asking_;
 };
@@ -169,17 +176,17 @@ void RepositoryClasses::refused(const cache::RepositoryKey& repository, const Er
 }
 
 Ticket RepositoryClasses::learn(const registry::TargetPtr& target, const AskedObject& object,
-                                bool nobody_only, Done<RepositoryClass> done) {
+                                bool for_stranger, Done<RepositoryClass> done) {
   const std::string name = fmt::format("{}\n{}\n{}\n{}", target->question(), object.reference,
-                                       static_cast<int>(object.kind), nobody_only);
-  if (const auto said = refused_to_nobody_.find(name);
-      said != refused_to_nobody_.end() && parts_.loop.now() < said->second.until)
+                                       static_cast<int>(object.kind), for_stranger);
+  if (const auto said = refused_to_stranger_.find(name);
+      said != refused_to_stranger_.end() && parts_.loop.now() < said->second.until)
     return answer_later<RepositoryClass>(parts_.loop, said->second.why, std::move(done));
   if (!questions_.contains(name) && questions_.size() >= kMostQuestions)
     return answer_later<RepositoryClass>(parts_.loop, too_many_questions("repositories"), std::move(done));
   auto& question = questions_[name];
   if (question) return question->join(std::move(done));
-  question = std::make_unique<Question>(*this, name, target, object, nobody_only);
+  question = std::make_unique<Question>(*this, name, target, object, for_stranger);
   Ticket waiting = question->join(std::move(done));
   question->start();
   return waiting;
@@ -202,7 +209,7 @@ void RepositoryClasses::used(const AccessSettings& settings, const registry::Tar
 
 void RepositoryClasses::doubt_all() {
   notes_.clear();
-  refused_to_nobody_.clear();
+  refused_to_stranger_.clear();
   asked_at_.clear();
   doubtful_until_ = unix_seconds(parts_.loop.wall_now());
 }
@@ -211,15 +218,15 @@ void RepositoryClasses::doubt_all() {
 void RepositoryClasses::ended(const std::string& name, Result<RepositoryClass> result) {
   const auto question = std::move(questions_.extract(name).mapped());
   if (result) keep(name.substr(0, name.find('\n')), *result);
-  if (!result && question->is_nobody_only()) note_refused_to_nobody(name, result.error());
+  if (!result && question->is_for_stranger()) note_refused_to_stranger(name, result.error());
   question->answer(result);
 }
 
 // Strangers have upstream asked once in a while, however often they ask.
-void RepositoryClasses::note_refused_to_nobody(const std::string& name, const Error& error) {
+void RepositoryClasses::note_refused_to_stranger(const std::string& name, const Error& error) {
   if (error.code != Errc::denied && error.code != Errc::not_found) return;
-  if (refused_to_nobody_.size() >= kMostNotes) refused_to_nobody_.clear();
-  refused_to_nobody_[name] = {parts_.loop.now() + kNoted, error};
+  if (refused_to_stranger_.size() >= kMostNotes) refused_to_stranger_.clear();
+  refused_to_stranger_[name] = {parts_.loop.now() + kNoted, error};
 }
 
 void RepositoryClasses::keep(const cache::RepositoryKey& repository, RepositoryClass found) {

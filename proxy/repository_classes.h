@@ -32,6 +32,8 @@ std::int64_t unix_seconds(WallTime time);
 
 // The same target, asked as nobody.
 registry::TargetPtr as_nobody(const registry::Target& target);
+// And for somebody who must not learn what is known of it.
+registry::TargetPtr as_stranger(const registry::Target& target);
 
 // Sees every answer of upstream on its way to who asked. The others outlive it.
 class LearningFetcher final : public upstream::Fetcher {
@@ -68,10 +70,11 @@ class RepositoryClasses {
   // not known: it is `client` for now. Nothing of it is cached, so it is only remembered.
   void refused(const cache::RepositoryKey& repository, const Error& error);
 
-  // Asks upstream as nobody, and then, unless `nobody_only`, as the node. One question for all who wait.
+  // Asks upstream as nobody and then as the node, or, with `for_stranger`, as a stranger alone. One question
+  // for all who wait.
   // Answers what it is; `unknown` never. Errors: as Fetcher::fetch, when the answer tells no class.
   // Dropping the Ticket leaves.
-  Ticket learn(const registry::TargetPtr& target, const AskedObject& object, bool nobody_only,
+  Ticket learn(const registry::TargetPtr& target, const AskedObject& object, bool for_stranger,
                Done<cache::RepositoryClass> done);
 
   // The repository is in use: asks anew in the background when the class is older than `recheck`, or
@@ -90,14 +93,14 @@ class RepositoryClasses {
   };
   void ended(const std::string& name, Result<cache::RepositoryClass> result);
   void keep(const cache::RepositoryKey& repository, cache::RepositoryClass found);
-  void note_refused_to_nobody(const std::string& name, const Error& error);
+  void note_refused_to_stranger(const std::string& name, const Error& error);
   bool is_old(const AccessSettings& settings, const cache::RepositoryRecord& kept) const;
 
   MirrorParts parts_;
   std::map<std::string, std::unique_ptr<Question>> questions_;
-  std::unordered_map<std::string, Note> notes_;              // bounded
-  std::unordered_map<std::string, Note> refused_to_nobody_;  // by question; bounded
-  std::unordered_map<std::string, TimePoint> asked_at_;      // last rechecks; bounded
+  std::unordered_map<std::string, Note> notes_;                // bounded
+  std::unordered_map<std::string, Note> refused_to_stranger_;  // by question; bounded
+  std::unordered_map<std::string, TimePoint> asked_at_;        // last rechecks; bounded
   std::int64_t doubtful_until_ = 0;  // unix seconds: refusals kept before are asked anew
 };
 

@@ -18,18 +18,6 @@ namespace {
 
 constexpr timeval kPatience{2, 0};
 
-std::string owner_of(const std::string& path) {
-  struct stat found {};
-  if (::stat(path.c_str(), &found) != 0) return "a folder on its way may not be entered";
-  passwd entry{};
-  passwd* known = nullptr;
-  char names[1024];
-  ::getpwuid_r(found.st_uid, &entry, names, sizeof names, &known);
-  return fmt::format("it belongs to {} and has mode {:04o}",
-                     known ? std::string(known->pw_name) : fmt::format("user {}", found.st_uid),
-                     found.st_mode & 07777U);
-}
-
 Result<FilePtr> connect_to(const std::string& socket_path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -72,6 +60,18 @@ Result<FilePtr> ask_helper(const std::string& socket_path, const std::string& pa
 }
 
 }  // namespace
+
+std::string owner_of(const std::string& path) {
+  struct stat found {};
+  if (::stat(path.c_str(), &found) != 0) return "a folder on its way may not be entered";
+  passwd entry{};
+  passwd* known = nullptr;
+  char names[1024];
+  ::getpwuid_r(found.st_uid, &entry, names, sizeof names, &known);
+  return fmt::format("it belongs to {} and has mode {:04o}",
+                     known ? std::string(known->pw_name) : fmt::format("user {}", found.st_uid),
+                     found.st_mode & 07777U);
+}
 
 Result<FilePtr> open_guarded(const std::string& path) {
   auto file = File::open(path, O_RDONLY | O_NONBLOCK);

@@ -12,6 +12,9 @@ namespace layerd {
 inline constexpr const char* kOpenerVariable = "LAYERD_OPENER";
 inline constexpr std::size_t kMostPathBytes = 4096;
 
+// "it belongs to root and has mode 0700", for people: why something cannot be read.
+std::string owner_of(const std::string& path);
+
 // For reading. Errors: as File::open; where the right to read is missing, the sentence names the owner and
 // the mode of the file and what the helper said.
 Result<FilePtr> open_guarded(const std::string& path);

@@ -6,13 +6,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <set>
 
 #include "proxy/net/address.h"
 #include "proxy/net/hosts_toml.h"
 #include "proxy/net/tls_files.h"
-#include "runtime/file.h"
+#include "runtime/guarded_file.h"
 
 namespace layerd::net {
 namespace {
@@ -28,9 +29,15 @@ bool is_readable_folder(const std::string& folder, CertsFolder& out) {
   struct stat found {};
   if (stat(folder.c_str(), &found) != 0 || !S_ISDIR(found.st_mode)) return false;
   if (access(folder.c_str(), R_OK | X_OK) == 0) return true;
-  complain(out, fmt::format("{} belongs to user {} and cannot be read; its certificates are not used", folder,
-                            found.st_uid));
+  complain(out,
+           fmt::format("{} cannot be read: {}; its certificates are not used", folder, owner_of(folder)));
   return false;
+}
+
+// What is below it can neither be found nor named.
+bool is_shut(const std::string& root) {
+  struct stat found {};
+  return stat((root + "/.").c_str(), &found) != 0 && errno == EACCES;
 }
 
 std::vector<std::string> names_of(const std::string& host, std::uint16_t port) {
@@ -67,8 +74,11 @@ bool read_containerds(const std::string& folder, const std::string& host, std::u
                       CertsFolder& out) {
   const std::string path = folder + "/hosts.toml";
   out.stamps.push_back(FileStamp::of(path));
-  auto text = read_file(path, kMostHostsToml);
-  if (!text) return false;
+  auto text = read_guarded(path, kMostHostsToml);
+  if (!text) {
+    if (text.error().code != Errc::not_found) complain(out, text.error().message);
+    return false;
+  }
   auto parsed = parse_hosts_toml(*text);
   if (!parsed) {
     complain(out, fmt::format("{} {}; as for containerd the *.crt, *.cert and *.key beside it count", path,
@@ -92,6 +102,13 @@ Result<std::vector<std::string>> names_in(const std::string& folder) {
   closedir(dir);
   std::sort(names.begin(), names.end());
   return names;
+}
+
+bool is_of_certs_folder(std::string_view name) {
+  if (name == "hosts.toml") return true;
+  static constexpr std::array<std::string_view, 5> kEndings{".crt", ".cert", ".key", ".pem", ".cer"};
+  return std::any_of(kEndings.begin(), kEndings.end(),
+                     [name](std::string_view ending) { return name.ends_with(ending); });
 }
 
 // NAME.cert and NAME.key are a pair, *.crt are CAs.
@@ -124,6 +141,11 @@ Result<CertsFolder> read_certs_folder(const std::vector<std::string>& roots, con
   CertsFolder out;
   if (host.empty() || host.front() == '.' || host.find('/') != std::string::npos) return out;
   for (const std::string& root : roots) {
+    if (is_shut(root)) {
+      complain(out,
+               fmt::format("{} cannot be read: {}; its certificates are not used", root, owner_of(root)));
+      continue;
+    }
     for (const std::string& name : names_of(host, port)) {
       const std::string folder = root + "/" + name;
       out.stamps.push_back(FileStamp::of(folder));
@@ -134,6 +156,22 @@ Result<CertsFolder> read_certs_folder(const std::vector<std::string>& roots, con
     }
   }
   return out;
+}
+
+std::vector<std::string> files_below(const std::vector<std::string>& roots) {
+  std::vector<std::string> files;
+  for (const std::string& root : roots) {
+    const auto folders = names_in(root);
+    if (!folders) continue;
+    for (const std::string& folder : *folders) {
+      if (folder.starts_with('.')) continue;
+      const auto names = names_in(root + "/" + folder);
+      if (!names) continue;
+      for (const std::string& name : *names)
+        if (is_of_certs_folder(name)) files.push_back(root + "/" + folder + "/" + name);
+    }
+  }
+  return files;
 }
 
 }  // namespace layerd::net

@@ -24,9 +24,13 @@ struct CertsFolder {
 // What the first folder that is there says of host:port. For each of `roots` in order these names count:
 // host:port and host_port_, and for port 443 host alone before them. containerd's rule for a folder with a
 // hosts.toml holds: it alone counts, unless it cannot be parsed (a complaint; a warning in the log over
-// there). A folder that cannot be read is a complaint as well. Errors: config, naming the file: docker's rule
-// that a .cert without a .key, or the other way round, is an error.
+// there) or read. A folder that cannot be read is a complaint as well. Errors: config, naming the file:
+// docker's rule that a .cert without a .key, or the other way round, is an error.
 Result<CertsFolder> read_certs_folder(const std::vector<std::string>& roots, const std::string& host,
                                       std::uint16_t port);
+
+// The files of such folders below `roots`, by their names: certificates, keys, hosts.toml. What cannot be
+// read is left out.
+std::vector<std::string> files_below(const std::vector<std::string>& roots);
 
 }  // namespace layerd::net

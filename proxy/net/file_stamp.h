@@ -13,6 +13,9 @@ struct FileStamp {
   std::int64_t mtime_ns = 0;
   bool operator==(const FileStamp&) const = default;
   static FileStamp of(const std::string& path);
+  // Also of a file in a folder that only root may enter: of the descriptor that the root helper passes.
+  // Blocks as open_guarded() does.
+  static FileStamp of_guarded(const std::string& path);
 };
 
 }  // namespace layerd::net

@@ -111,7 +111,7 @@ Result<Ok> PeerTrust::load() {
                "or peers.tls");
   SSL_CTX_set_verify(client_, SSL_VERIFY_PEER, &PeerStream::on_verify);
   if (!settings_.secret_file.empty()) {
-    files_.push_back(FileStamp::of(settings_.secret_file));
+    files_.push_back(FileStamp::of_guarded(settings_.secret_file));
     auto secrets = PeerSecret::read(settings_.secret_file);
     if (!secrets) return std::move(secrets).error();
     secrets_ = std::move(*secrets);
@@ -133,7 +133,7 @@ Result<Ok> PeerTrust::load_certificates() {
       return bad("peers.tls.names", checked.error().message);
   }
   for (const std::string& path : {settings_.cert_file, settings_.key_file, settings_.ca_file})
-    if (!path.empty()) files_.push_back(FileStamp::of(path));
+    if (!path.empty()) files_.push_back(FileStamp::of_guarded(path));
   auto own = read_client_certificate(settings_.cert_file, settings_.key_file);
   if (!own) return bad("peers.tls", own.error().message);
   auto authorities = read_certificates(settings_.ca_file);
@@ -172,7 +172,7 @@ std::string PeerTrust::verdict_on(const PeerGround& ground, WallTime now) const 
 
 bool PeerTrust::is_current() const {
   return std::all_of(files_.begin(), files_.end(),
-                     [](const FileStamp& stamp) { return FileStamp::of(stamp.path) == stamp; });
+                     [](const FileStamp& stamp) { return FileStamp::of_guarded(stamp.path) == stamp; });
 }
 
 }  // namespace layerd::net

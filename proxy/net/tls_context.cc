@@ -6,6 +6,7 @@
 #include <openssl/ssl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <set>
 #include <tuple>
@@ -104,10 +105,10 @@ TlsContext::~TlsContext() {
 }
 
 bool TlsContext::is_current() const {
-  for (const FileStamp& stamp : files_) {
-    if (!(FileStamp::of(stamp.path) == stamp)) return false;
-  }
-  return true;
+  return std::all_of(files_.begin(), files_.end(),
+                     [](const FileStamp& stamp) { return FileStamp::of(stamp.path) == stamp; }) &&
+         std::all_of(guarded_.begin(), guarded_.end(),
+                     [](const FileStamp& stamp) { return FileStamp::of_guarded(stamp.path) == stamp; });
 }
 
 Result<TlsContextPtr> TlsContext::build(const TlsSettings& settings, std::string& complaint) {
@@ -181,7 +182,7 @@ Result<Ok> TlsContext::load_authorities(const TlsSettings& settings, const Certs
 }
 
 Result<Ok> TlsContext::load_authority_file(const char* key, const std::string& path) {
-  files_.push_back(FileStamp::of(path));
+  guarded_.push_back(FileStamp::of_guarded(path));
   auto certificates = read_certificates(path);
   if (!certificates) return unusable("tls_ca_file", key, certificates.error());
   use(*certificates, path);
@@ -203,8 +204,8 @@ Result<Ok> TlsContext::load_client_certificate(const TlsSettings& settings, cons
   if (!is_text && cert_file.empty() && key_file.empty() && !folder.client.empty())
     std::tie(cert_file, key_file) = folder.client.front();
   if (!is_text && cert_file.empty() && key_file.empty()) return Ok{};
-  if (!cert_file.empty()) files_.push_back(FileStamp::of(cert_file));
-  if (!key_file.empty()) files_.push_back(FileStamp::of(key_file));
+  for (const std::string* path : {&cert_file, &key_file})
+    if (!path->empty()) guarded_.push_back(FileStamp::of_guarded(*path));
   auto client = is_text ? parse_client_certificate({"the certificate given as text", settings.cert_pem},
                                                    {"the key given as text", settings.key_pem})
                         : read_client_certificate(cert_file, key_file);

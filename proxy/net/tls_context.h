@@ -2,8 +2,8 @@
 // build(), which reads files and runs on a worker.
 //
 // A context is built once for equal settings and again when one of its files has changed (device,
-// inode, mtime, size; looked at when somebody dials, at most once a second). Connections that exist
-// keep the context they began with.
+// inode, mtime, size; looked at when somebody dials, at most once a second; of a file in a folder that only
+// root may enter with the root helper's help). Connections that exist keep the context they began with.
 #pragma once
 
 #include <map>
@@ -64,7 +64,8 @@ class TlsContext {
   bio_method_st* transport_;
   bool verifies_ = true;
   unsigned minor_version_ = 2;
-  std::vector<FileStamp> files_;                // constant once built
+  std::vector<FileStamp> files_;                // folders and what is anybody's; constant once built
+  std::vector<FileStamp> guarded_;              // what the root helper may have to pass; constant once built
   std::map<std::string, std::string> sources_;  // fingerprint -> file; constant once built
   std::map<std::string, ssl_session_st*> sessions_;
 };

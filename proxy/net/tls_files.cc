@@ -144,7 +144,16 @@ Result<ClientCertificate> read_client_certificate(const std::string& cert_file, 
 Result<std::vector<std::string>> certificate_files_in(const std::string& folder) {
   static constexpr std::array<std::string_view, 3> kEndings{".crt", ".pem", ".cer"};
   DIR* dir = opendir(folder.c_str());
-  if (!dir) return file_error(errno_error("cannot read the folder " + folder, errno).message);
+  if (!dir) {
+    const bool is_shut = errno == EACCES;
+    auto message = errno_error("cannot read the folder " + folder, errno).message;
+    if (is_shut)
+      message += fmt::format(
+          "; {}: the root helper passes files, so layerd must be allowed to list it (chmod o+rx), "
+          "or ca_file must name the files",
+          owner_of(folder));
+    return file_error(std::move(message));
+  }
   std::vector<std::string> files;
   while (const dirent* entry = readdir(dir)) {
     const std::string_view name = entry->d_name;

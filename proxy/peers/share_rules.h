@@ -11,7 +11,7 @@
 namespace layerd::peers {
 
 struct ShareRule {
-  registry::Pattern match;  // of resolved registry/repository
+  registry::Pattern match;  // of a resolved registry, or registry/repository
   bool with_all = true;     // false: never asked about, never answered
 };
 
@@ -19,8 +19,9 @@ struct ShareRules {
   std::vector<ShareRule> rules;  // in order; the first that matches decides
   // What no rule names is shared.
   bool is_shared(const std::string& repository_key) const {
-    const auto rule = std::find_if(rules.begin(), rules.end(),
-                                   [&](const ShareRule& one) { return one.match.matches(repository_key); });
+    const auto rule = std::find_if(rules.begin(), rules.end(), [&](const ShareRule& one) {
+      return one.match.matches_repository(repository_key);
+    });
     return rule == rules.end() || rule->with_all;
   }
 };

@@ -70,9 +70,10 @@ struct Endpoint {
 // As whom the endpoints of a Target are asked.
 struct AskAs {
   enum class Who : std::uint8_t {
-    node,    // with the credentials this node has for them
-    nobody,  // without any, whatever the node has
-    client,  // with those a client gave, and at the registry's own endpoint alone
+    node,      // with the credentials this node has for them
+    nobody,    // without any, whatever the node has
+    stranger,  // as nobody, and from the beginning: nothing that others' questions left behind may show
+    client,    // with those a client gave, and at the registry's own endpoint alone
   };
   Who who = Who::node;
   Credentials credentials = {};  // of the client

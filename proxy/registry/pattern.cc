@@ -59,6 +59,34 @@ void add_parts(std::string& out, std::string_view text, char separator, std::str
   }
 }
 
+// Where the port of a name's registry begins (at its colon); npos: there is none.
+std::size_t port_of(std::string_view name) {
+  const auto registry = name.substr(0, name.find('/'));
+  const auto colon = registry.rfind(':'), close = registry.rfind(']');
+  const bool is_port = colon != std::string_view::npos && (close == std::string_view::npos || colon > close);
+  return is_port ? colon : std::string_view::npos;
+}
+
+constexpr std::string_view kHttpsPort = ":443";
+
+bool has_https_port(std::string_view name) {
+  const auto port = port_of(name);
+  const auto end = std::min(name.find('/'), name.size());
+  return port != std::string_view::npos && name.substr(port, end - port) == kHttpsPort;
+}
+
+// "reg.example/app" for "reg.example:443/app"; empty: it has no such port.
+std::string without_https_port(std::string_view name) {
+  if (!has_https_port(name)) return {};
+  const auto port = port_of(name);
+  return std::string(name.substr(0, port)) + std::string(name.substr(port + kHttpsPort.size()));
+}
+
+std::string with_https_port(std::string_view name) {
+  const auto end = std::min(name.find('/'), name.size());
+  return std::string(name.substr(0, end)) + std::string(kHttpsPort) + std::string(name.substr(end));
+}
+
 // Registry[:port][/path[:tag]] as an expression.
 std::string expression_of(std::string_view text) {
   if (text == "*" || text == "**") return "(.*)";
@@ -133,6 +161,14 @@ Result<Pattern> Pattern::compile(std::string_view text) {
 }
 
 std::optional<std::vector<std::string>> Pattern::match(std::string_view subject) const {
+  if (const auto plain = without_https_port(subject); !plain.empty())
+    if (auto captures = match_as_written(plain)) return captures;
+  if (auto captures = match_as_written(subject)) return captures;
+  const bool is_other = has_https_port(text_) && port_of(subject) == std::string::npos;
+  return is_other ? match_as_written(with_https_port(subject)) : std::nullopt;
+}
+
+std::optional<std::vector<std::string>> Pattern::match_as_written(std::string_view subject) const {
   if (subject.size() > 1024) return std::nullopt;
   const int groups = program_->re.NumberOfCapturingGroups() + 1;
   std::vector<re2::StringPiece> pieces(static_cast<std::size_t>(groups));
@@ -146,6 +182,13 @@ std::optional<std::vector<std::string>> Pattern::match(std::string_view subject)
 }
 
 bool Pattern::matches(std::string_view subject) const {
+  if (matches_as_written(subject)) return true;
+  if (const auto plain = without_https_port(subject); !plain.empty()) return matches_as_written(plain);
+  const bool is_other = has_https_port(text_) && port_of(subject) == std::string::npos;
+  return is_other && matches_as_written(with_https_port(subject));
+}
+
+bool Pattern::matches_as_written(std::string_view subject) const {
   if (subject.size() > 1024) return false;
   return program_->re.Match(re2::StringPiece(subject.data(), subject.size()), 0, subject.size(),
                             RE2::ANCHOR_BOTH, nullptr, 0);

@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 
+#include "proxy/registry/host_table.h"
 #include "proxy/registry/mirror_endpoint.h"
 #include "proxy/registry/pattern.h"
 #include "proxy/registry/reference.h"
@@ -27,42 +28,9 @@ struct Mirror {
   bool is_empty() const { return endpoints.empty() && default_endpoint; }
 };
 
-// A key of `mirrors` or `configs` that holds a wildcard ("*.example.com"), most particular first.
-template <class T>
-using PatternList = std::vector<std::pair<Pattern, T>>;
-
-template <class T>
-void sort_particular_first(PatternList<T>& list) {
-  std::stable_sort(list.begin(), list.end(), [](const auto& a, const auto& b) {
-    return a.first.text().size() > b.first.text().size();
-  });
-}
-
-std::string host_port(std::string_view host, std::uint16_t port) {
-  const bool is_ipv6 = host.find(':') != std::string_view::npos;
-  return fmt::format("{}{}{}:{}", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", port);
-}
-
-std::string bracketed(std::string_view host) {
-  return host.find(':') == std::string_view::npos ? std::string(host) : "[" + std::string(host) + "]";
-}
-
 bool is_under(std::string_view host, std::string_view zone) {
   if (!host.ends_with(zone)) return false;
   return host.size() == zone.size() || host[host.size() - zone.size() - 1] == '.';
-}
-
-bool says_something(const HostSettings& settings) {
-  return !settings.ca_file.empty() || !settings.cert_file.empty() || !settings.key_file.empty() ||
-         !settings.server_name.empty() || settings.insecure_skip_verify || !settings.credentials.empty() ||
-         !settings.password_file.empty() || !settings.ca_dir.empty() || !settings.system_cas ||
-         settings.tls_minor != 2;
-}
-
-bool is_default_port(std::uint16_t port) { return port == 443 || port == 80; }
-
-std::string hub_name(std::string name) {
-  return name == "registry-1.docker.io" || name == "index.docker.io" ? std::string(kDockerHub) : name;
 }
 
 // Is it the registry's own address, however it came to be among the endpoints? By TLS also where its default
@@ -84,15 +52,12 @@ class CompiledRules final : public Rules {
 
  private:
   Result<Ok> add_mirrors(std::map<std::string, MirrorEntry> mirrors);
-  Result<Ok> add_configs(std::map<std::string, HostSettingsPtr> configs);
   Result<Ok> add_allow(const std::vector<std::string>& allow);
   Result<Ok> add_aliases(const std::vector<AliasEntry>& aliases);
 
   Result<Alias::Name> name_of(std::string_view ns, std::string_view repository) const;
   const Mirror* own_mirror_of(const RegistryName& registry) const;
   const Mirror* mirror_of(const RegistryName& registry, bool& named) const;
-  HostSettingsPtr named_settings(std::string_view host, std::uint16_t port) const;
-  HostSettingsPtr settings_of(const Url& base, const RegistryName& registry, bool configured) const;
   Endpoint endpoint(const Url& base, const RegistryName& registry, std::string repository, bool named) const;
   bool is_allowed(const std::string& registry, std::string_view repository) const;
   void add_mirror_endpoints(const Mirror& mirror, const RegistryName& registry, Target& target,
@@ -102,11 +67,7 @@ class CompiledRules final : public Rules {
   PatternList<Mirror> mirror_patterns_;
   std::optional<Mirror> any_mirror_;
 
-  std::map<std::string, HostSettingsPtr> configs_;
-  PatternList<HostSettingsPtr> config_patterns_;
-  HostSettingsPtr any_config_;      // configs."*", for registries that are named somewhere
-  HostSettingsPtr any_config_tls_;  // the same without credentials and client certificate, for all others
-  HostSettingsPtr no_config_ = std::make_shared<const HostSettings>();
+  HostTable hosts_;  // `configs`
 
   std::vector<Pattern> allow_;
   bool allow_everything_ = false;
@@ -145,31 +106,6 @@ Result<Ok> CompiledRules::add_mirrors(std::map<std::string, MirrorEntry> mirrors
   return Ok{};
 }
 
-Result<Ok> CompiledRules::add_configs(std::map<std::string, HostSettingsPtr> configs) {
-  for (auto& [key, settings] : configs) {
-    if (!settings) settings = no_config_;
-    if (key == "*") {
-      auto tls_only = std::make_shared<HostSettings>(*settings);
-      tls_only->credentials = {};
-      tls_only->password_file.clear();
-      tls_only->cert_file.clear();  // a client's certificate tells who we are
-      tls_only->key_file.clear();
-      any_config_tls_ = std::move(tls_only);
-      any_config_ = std::move(settings);
-    } else if (key.find('*') != std::string::npos) {
-      auto pattern = Pattern::compile(key);
-      if (!pattern)
-        return Error{
-            Errc::config, fmt::format("configs.\"{}\": {}", key, pattern.error().message), 0, 0, {}, {}};
-      config_patterns_.emplace_back(std::move(*pattern), std::move(settings));
-    } else {
-      configs_.emplace(lower_case(key), std::move(settings));
-    }
-  }
-  sort_particular_first(config_patterns_);
-  return Ok{};
-}
-
 Result<Ok> CompiledRules::add_allow(const std::vector<std::string>& allow) {
   for (const std::string& text : allow) {
     auto pattern = Pattern::compile(text);
@@ -202,7 +138,9 @@ Result<std::shared_ptr<const Rules>> CompiledRules::make(RulesInput input) {
   rules->dns_hosts_.insert(input.dns_hosts.begin(), input.dns_hosts.end());
   rules->dns_zones_ = std::move(input.dns_zones);
   if (auto added = rules->add_mirrors(std::move(input.mirrors)); !added) return std::move(added).error();
-  if (auto added = rules->add_configs(std::move(input.configs)); !added) return std::move(added).error();
+  auto hosts = HostTable::make(std::move(input.configs));
+  if (!hosts) return std::move(hosts).error();
+  rules->hosts_ = std::move(*hosts);
   if (auto added = rules->add_allow(input.allow); !added) return std::move(added).error();
   return std::shared_ptr<const Rules>(std::move(rules));
 }
@@ -231,56 +169,29 @@ const Mirror* CompiledRules::mirror_of(const RegistryName& registry, bool& named
   const Mirror* own = own_mirror_of(registry);
   named = own != nullptr;
   if (own && !own->is_empty()) return own;
-  const std::string plain = registry.port == 443 ? bracketed(registry.host) : registry.text;
   for (const auto& [pattern, mirror] : mirror_patterns_) {
-    if (!pattern.matches(registry.text) && !pattern.matches(plain)) continue;
+    if (!pattern.matches(registry.text)) continue;
     named = true;
     return &mirror;
   }
   // As in k3s, where such a registry has a hosts.toml of its own and `_default` is not read for it.
-  const auto settings = named_settings(registry.host, registry.port.value_or(443));
+  const auto settings = hosts_.named(registry.host, registry.port.value_or(443));
   if (settings && says_something(*settings)) return own;
   return any_mirror_ ? &*any_mirror_ : own;
 }
 
-// What configs says of a host under its own name; null if it names it nowhere but in "*".
-HostSettingsPtr CompiledRules::named_settings(std::string_view host, std::uint16_t port) const {
-  const std::string name = bracketed(lower_case(host));
-  const std::string full = host_port(lower_case(host), port);
-  if (const auto found = configs_.find(full); found != configs_.end()) return found->second;
-  if (is_default_port(port))
-    if (const auto found = configs_.find(name); found != configs_.end()) return found->second;
-  if (const auto hub = hub_name(name); hub != name && is_default_port(port))
-    if (const auto found = configs_.find(hub); found != configs_.end()) return found->second;
-  for (const auto& [pattern, settings] : config_patterns_)
-    if (pattern.matches(full) || (is_default_port(port) && pattern.matches(name))) return settings;
-  return nullptr;
-}
-
 HostSettingsPtr CompiledRules::settings_for(std::string_view host, std::uint16_t port) const {
-  if (auto settings = named_settings(host, port)) return settings;
-  if (!any_config_) return no_config_;
-  return is_configured(host, port) ? any_config_ : any_config_tls_;
-}
-
-// The endpoint's own entry, then the registry's, then "*" (whose credentials only go to registries
-// the configuration names: a client chooses ns freely).
-HostSettingsPtr CompiledRules::settings_of(const Url& base, const RegistryName& registry,
-                                           bool configured) const {
-  if (auto settings = named_settings(base.host, base.port)) return settings;
-  if (const auto found = configs_.find(registry.text); found != configs_.end()) return found->second;
-  if (auto settings = named_settings(registry.host, registry.port.value_or(443))) return settings;
-  if (!any_config_) return no_config_;
-  return configured ? any_config_ : any_config_tls_;
+  if (auto settings = hosts_.named(host, port)) return settings;
+  return hosts_.of_any(is_configured(host, port));
 }
 
 bool CompiledRules::is_configured(std::string_view host, std::uint16_t port) const {
   const std::string name = bracketed(lower_case(host)), full = host_port(lower_case(host), port);
-  if (endpoint_hosts_.contains(full) || named_settings(host, port)) return true;
+  if (endpoint_hosts_.contains(full) || hosts_.named(host, port)) return true;
   const auto has = [&](const std::string& text) {
-    const auto fits = [&](const auto& item) { return item.first.matches(text); };
+    const auto fits = [&](const auto& item) { return item.first.matches_as_written(text); };
     const auto allows = [&](const Pattern& pattern) {
-      return !pattern.is_everything() && pattern.matches(text);
+      return !pattern.is_everything() && pattern.matches_as_written(text);
     };
     return mirrors_.contains(text) || std::any_of(mirror_patterns_.begin(), mirror_patterns_.end(), fits) ||
            std::any_of(allow_.begin(), allow_.end(), allows) ||
@@ -299,9 +210,8 @@ bool CompiledRules::is_configured(std::string_view host, std::uint16_t port) con
 bool CompiledRules::is_allowed(const std::string& registry, std::string_view repository) const {
   if (allow_everything_) return true;
   const std::string whole = registry + "/" + std::string(repository);
-  return std::any_of(allow_.begin(), allow_.end(), [&](const Pattern& pattern) {
-    return pattern.matches(registry) || pattern.matches(whole);
-  });
+  return std::any_of(allow_.begin(), allow_.end(),
+                     [&](const Pattern& pattern) { return pattern.matches_repository(whole); });
 }
 
 Endpoint CompiledRules::endpoint(const Url& base, const RegistryName& registry, std::string repository,
@@ -310,7 +220,7 @@ Endpoint CompiledRules::endpoint(const Url& base, const RegistryName& registry, 
   made.base = base;
   made.repository = std::move(repository);
   made.configured = named || is_configured(base.host, base.port);
-  made.settings = settings_of(base, registry, made.configured);
+  made.settings = hosts_.of_endpoint(base, registry, made.configured);
   made.is_own = is_own_address(base, registry);
   return made;
 }

@@ -106,6 +106,7 @@ void AuthorizationFlow::ask_token_server() {
         "the credentials for {} were not sent to its token server {}, which has nothing to do with it by its "
         "name; add configs: {{\"{}\": {{}}}} if it is right",
         endpoint_.base.authority(), realm->url.authority(), realm->url.authority());
+  request.for_stranger = as_.who == registry::AskAs::Who::stranger;
   outcome_.token_request = request;
   if (parts_.watcher) parts_.watcher->asks_for_token(request, outcome_.note);
   pending_ = parts_.tokens.get(request, [this](Result<TokenGrant> grant) { on_token(std::move(grant)); });
@@ -134,11 +135,17 @@ void AuthorizationFlow::on_token(Result<TokenGrant> grant) {
   outcome_.token = std::move(grant->token);
   outcome_.is_fresh = grant->is_fresh;
   outcome_.credentials = outcome_.token_request->credentials;
+  if (!grant->left_out.empty()) {
+    outcome_.credentials = nullptr;
+    outcome_.note = std::move(grant->left_out);
+    outcome_.note_diagnosis = "credentials_unusable";
+  }
   finish(std::move(outcome_));
 }
 
 // What the token server's word means for who configures us.
 void AuthorizationFlow::explain(Error& error) const {
+  if (!error.diagnosis.empty()) return;  // the exchange has explained it
   if (!outcome_.note.empty()) {
     error.message += "; " + outcome_.note;
     error.diagnosis = "credentials_withheld";

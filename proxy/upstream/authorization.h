@@ -19,7 +19,8 @@ struct Authorization {
   std::string token;
   // They were sent to the endpoint itself: by Basic, or a registry token.
   bool is_sent_as_it_is() const { return credentials && !token_request; }
-  std::string note;                     // for people: why the configured credentials were not used
+  std::string note;  // for people: why the configured credentials were not used
+  const char* note_diagnosis = "credentials_withheld";
   std::optional<HelperRequest> helper;  // that gave the credentials
   // Without credentials: what came near to some, for people, and its diagnosis. Both may be empty.
   std::string near_misses, diagnosis;

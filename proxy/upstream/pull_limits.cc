@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <utility>
 
 namespace layerd::upstream {
 namespace {
@@ -17,12 +18,12 @@ std::int64_t gauge_value(std::uint64_t value) {
 
 }  // namespace
 
-void PullLimits::note(const std::string& endpoint, const http::Headers& headers) {
+void PullLimits::note(const std::string& endpoint, std::string asked_as, const http::Headers& headers) {
   const auto limit = headers.get("RateLimit-Limit"), remaining = headers.get("RateLimit-Remaining");
   if (!limit || !remaining) return;
   const auto said = registry::read_pull_limit(*limit, *remaining);
   if (!said || (all_.size() >= kMostEndpoints && !all_.contains(endpoint))) return;
-  all_[endpoint] = {*said, loop_.now()};
+  all_[endpoint] = {*said, loop_.now(), std::move(asked_as)};
   show(endpoint, *said);
 }
 

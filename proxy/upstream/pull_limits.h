@@ -1,4 +1,5 @@
-// What each endpoint last said about how many pulls it still allows, for `layerd status` and the metrics.
+// What each endpoint last said about how many pulls it still allows, for `layerd status` and the metrics,
+// and to whom it said so: registries count each account for itself.
 // Loop thread. It decides nothing: a registry that has had enough answers 429.
 #pragma once
 
@@ -22,9 +23,10 @@ class PullLimits {
   struct Known {
     registry::PullLimit limit;
     TimePoint at{};
+    std::string asked_as = {};
   };
   // The headers of any answer of the endpoint itself; those without a limit change nothing.
-  void note(const std::string& endpoint, const http::Headers& headers);
+  void note(const std::string& endpoint, std::string asked_as, const http::Headers& headers);
   // Nothing: it has said nothing yet.
   std::optional<Known> of(const std::string& endpoint) const;
 

@@ -53,19 +53,24 @@ RequestFlow::RequestFlow(FlowParts& parts, const FetchRequest& request, const re
 
 void RequestFlow::start(Done<FetchResponse> done) {
   done_ = std::move(done);
-  if (auto limited = parts_.rate_limits.holding(rate_key(), parts_.loop.now())) {
-    pending_ = parts_.loop.post([this, error = std::move(*limited)] { finish(error); });
-    return;
-  }
   attempt_ = parts_.health.begin(origin_name(endpoint_.base));
-  if (const auto* demand = parts_.demands.find(endpoint_)) return authorize(*demand);
-  send();
+  // To know what the endpoint demands for a repository is to know the repository.
+  const bool is_stranger = request_.target->as.who == registry::AskAs::Who::stranger;
+  const auto* demand = is_stranger ? nullptr : parts_.demands.find(endpoint_);
+  demand ? authorize(*demand) : send();
 }
 
-// Registries count manifests and blobs, GET and HEAD apart: a limit on one says nothing about the others.
+// Registries count each account, those without one by their address, and manifests and blobs, GET and HEAD
+// apart: a limit on one says nothing about the others. The request that only brings the challenge is
+// nobody's.
+std::string RequestFlow::asked_as() const {
+  if (!authorization_ || authorization_->header.empty()) return {};
+  return authorization_->credentials ? authorization_->credentials->identity : "anonymous";
+}
+
 std::string RequestFlow::rate_key() const {
-  return fmt::format("{}\n{}{}", origin_name(endpoint_.base), static_cast<int>(request_.kind),
-                     request_.head_only ? "h" : "g");
+  return fmt::format("{}\n{}{}\n{}", origin_name(endpoint_.base), static_cast<int>(request_.kind),
+                     request_.head_only ? "h" : "g", asked_as());
 }
 
 void RequestFlow::authorize(Demand demand) {
@@ -90,6 +95,10 @@ void RequestFlow::on_authorization(Result<Authorization> authorization) {
 }
 
 void RequestFlow::send() {
+  if (auto limited = parts_.rate_limits.holding(rate_key(), parts_.loop.now())) {
+    pending_ = parts_.loop.post([this, error = std::move(*limited)] { finish(error); });
+    return;
+  }
   asking_ =
       std::make_unique<RedirectFlow>(parts_, endpoint_, rules_,
                                      RedirectRequest{request_.head_only && !is_head_by_get_ ? "HEAD" : "GET",
@@ -112,7 +121,7 @@ void RequestFlow::on_landed(Result<Landed> landed) {
   is_elsewhere_ = landed->is_elsewhere;
   head_ = landed->response.head;
   place_ = ended->place();
-  if (!is_elsewhere_) parts_.pull_limits.note(origin_name(endpoint_.base), head_.headers);
+  if (!is_elsewhere_) parts_.pull_limits.note(origin_name(endpoint_.base), asked_as(), head_.headers);
   const int status = head_.status;
   // A signed URL that ran out: the registry makes a new one.
   if (is_elsewhere_ && status == 403 && !std::exchange(is_resolved_again_, true)) return send();
@@ -291,7 +300,8 @@ void RequestFlow::on_error_body(std::string_view body) {
 
 // A registry whose pulls are used up says so again and again: it is left alone for a while.
 void RequestFlow::note_rate_limit(Error& error) {
-  const auto limit = parts_.pull_limits.of(origin_name(endpoint_.base));
+  auto limit = parts_.pull_limits.of(origin_name(endpoint_.base));
+  if (limit && limit->asked_as != asked_as()) limit.reset();
   if (limit) error.message += "; " + registry::describe(limit->limit);
   if (limit && limit->limit.left == 0 && !error.retry_after) error.retry_after = kRestWhenUsedUp;
   if (!error.retry_after) return;
@@ -312,7 +322,7 @@ Error RequestFlow::denied_error(std::string_view body) const {
     error.diagnosis = is_known_there ? "repository_denied" : "credentials_refused";
   } else if (!authorization_->note.empty()) {
     error.message += "; " + authorization_->note;
-    error.diagnosis = "credentials_withheld";
+    error.diagnosis = authorization_->note_diagnosis;
   } else {
     explain_none(error, endpoint_, *authorization_);
   }

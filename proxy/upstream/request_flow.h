@@ -32,6 +32,7 @@ class RequestFlow {
 
  private:
   // 1. With what the endpoint demanded last time, if anything.
+  std::string asked_as() const;  // tells accounts apart; empty: without any Authorization
   std::string rate_key() const;
   void authorize(Demand demand);
   void on_authorization(Result<Authorization> authorization);

@@ -50,15 +50,29 @@ http::ClientRequest TokenExchange::request_to(const registry::Url& url) const {
   return request;
 }
 
+bool TokenExchange::has_password() const {
+  return request_.credentials && !request_.credentials->value.username.empty() && left_out_.empty();
+}
+
+// Identity tokens go by POST alone (protocol.md §3.2). A password beside one is as good.
+void TokenExchange::ask_without_post() {
+  const auto& given = request_.credentials->value;
+  if (given.username.empty() || given.password.empty())
+    left_out_ = fmt::format(
+        "the identity token of {} was not used: the token server {} answers {} to POST, and takes none; give "
+        "layerd a user name and a password",
+        given.source.empty() ? "the client" : given.source, origin_name(request_.realm), status_);
+  get();
+}
+
 // GET with Basic is what most registries understand (protocol.md §3.2).
 void TokenExchange::get() {
   auto url = request_.realm;
   add_parameter(url.query, "service", request_.service);
   for (const auto& scope : request_.scopes) add_parameter(url.query, "scope", scope);
-  const bool has_password = request_.credentials && !request_.credentials->value.username.empty();
-  if (has_password) add_parameter(url.query, "account", request_.credentials->value.username);
+  if (has_password()) add_parameter(url.query, "account", request_.credentials->value.username);
   auto request = request_to(url);
-  if (has_password)
+  if (has_password())
     request.head.headers.add("Authorization", basic_authorization(request_.credentials->value));
   is_post_ = false;
   send(std::move(request));
@@ -89,7 +103,7 @@ void TokenExchange::on_head(Result<http::ClientResponse> response) {
     return finish(std::move(error));
   }
   status_ = response->head.status;
-  if (is_post_ && (status_ == 404 || status_ == 405)) return get();
+  if (is_post_ && (status_ == 404 || status_ == 405)) return ask_without_post();
   retry_after_ = retry_after(response->head.headers, loop_.wall_now());
   pending_ = read_small_body(std::move(response->body), registry::kMostTokenBody,
                              [this](Result<SmallBody> body) { on_body(std::move(body)); });
@@ -115,6 +129,10 @@ Error TokenExchange::refused(const std::string& text) const {
   error.retry_after = retry_after_;
   error.message = fmt::format("the token server {} answered {}", origin_name(request_.realm),
                               status_and_words(status_, text));
+  if (is_denied && !left_out_.empty()) {
+    error.message += "; " + left_out_;
+    error.diagnosis = "credentials_unusable";
+  }
   return error;
 }
 

@@ -1,5 +1,6 @@
 // TokenExchange: one conversation with a token server: GET with Basic (or anonymous), or POST with an
-// identity token that falls back to GET where POST is unknown. Loop thread. Destroying it aborts.
+// identity token. Where POST is unknown GET follows, with the password if there is one beside the identity
+// token, else as nobody (left_out()). Loop thread. Destroying it aborts.
 #pragma once
 
 #include <memory>
@@ -23,6 +24,7 @@ struct TokenRequest {
   std::string service;                 // empty: not sent
   std::vector<std::string> scopes;     // sorted, without doubles; none: not sent
   NodeCredentialsPtr credentials;      // null: anonymous
+  bool for_stranger = false;           // its token and its refusals are kept apart
 };
 
 class TokenExchange {
@@ -36,8 +38,13 @@ class TokenExchange {
   // retry_after if told), upstream_timeout, upstream_protocol, upstream_unreachable. The callback may destroy
   // this.
   void start(Done<registry::TokenResponse> done);
+  // Once it has answered: why the credentials of the request were of no use, for people; empty: they were
+  // used.
+  const std::string& left_out() const { return left_out_; }
 
  private:
+  bool has_password() const;
+  void ask_without_post();
   void get();
   void post();
   void send(http::ClientRequest request);
@@ -52,6 +59,7 @@ class TokenExchange {
   const FetcherSettings& settings_;
   TokenRequest request_;
   Done<registry::TokenResponse> done_;
+  std::string left_out_;
   bool is_post_ = false;
   int status_ = 0;
   std::optional<std::chrono::seconds> retry_after_;

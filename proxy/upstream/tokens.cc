@@ -23,7 +23,8 @@ std::string account_of(const TokenRequest& request) {
 std::string key_of(const TokenRequest& request) {
   std::string key = fmt::format("{}\n{}\n{}", request.realm.str(),
                                 request.credentials ? request.credentials->identity : "", request.service);
-  key += fmt::format("\n{}", static_cast<int>(request.policy));  // nobody gets what only others may ask for
+  // Nobody gets what only others may ask for, and strangers do not see that others have asked.
+  key += fmt::format("\n{}{}", static_cast<int>(request.policy), request.for_stranger ? "s" : "");
   for (const auto& scope : request.scopes) key += "\n" + scope;
   return key;
 }
@@ -75,7 +76,7 @@ Ticket Tokens::get(const TokenRequest& request, Done<TokenGrant> done) {
       entry.is_renewal = true;
       begin(key, entry, request);
     }
-    return loop_.post([grant = TokenGrant{entry.token, false, entry.expires_at - loop_.now()},
+    return loop_.post([grant = TokenGrant{entry.token, false, entry.expires_at - loop_.now(), entry.left_out},
                        done = std::move(done)]() mutable { done(std::move(grant)); });
   }
   if (refused)
@@ -139,14 +140,15 @@ void Tokens::on_answer(const std::string& key, Result<registry::TokenResponse> a
   if (answer) {
     const auto lifetime = token_lifetime(*answer, loop_.wall_now());
     entry.token = answer->token;
+    entry.left_out = entry.exchange->left_out();
     entry.renew_at = loop_.now() + token_renewal(lifetime);
     entry.expires_at = loop_.now() + lifetime;
   } else {
     entry.renew_at = loop_.now() + kRenewalPause;
   }
-  const auto result =
-      answer ? Result<TokenGrant>(TokenGrant{answer->token, true, entry.expires_at - loop_.now()})
-             : Result<TokenGrant>(std::move(answer).error());
+  const auto result = answer ? Result<TokenGrant>(TokenGrant{answer->token, true,
+                                                             entry.expires_at - loop_.now(), entry.left_out})
+                             : Result<TokenGrant>(std::move(answer).error());
   auto waiters = std::exchange(entry.waiters, {});
   entry.is_renewal = false;
   auto ended = std::move(entry.exchange);  // destroyed on return: it called us as its last deed

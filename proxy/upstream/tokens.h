@@ -18,8 +18,9 @@ namespace layerd::upstream {
 
 struct TokenGrant {
   std::string token;
-  bool is_fresh = false;  // asked for just now, not found in the cache
-  Duration good_for{};    // from now
+  bool is_fresh = false;      // asked for just now, not found in the cache
+  Duration good_for{};        // from now
+  std::string left_out = {};  // it is nobody's token: why the credentials were of no use, for people
 };
 
 // How long a token is good from now. Its lifetime counts from issued_at when that is believable: a
@@ -50,7 +51,7 @@ class Tokens {
  private:
   struct Waiter;
   struct Entry {
-    std::string token;
+    std::string token, left_out;
     TimePoint renew_at{}, expires_at{};
     std::unique_ptr<TokenExchange> exchange;  // runs while not null
     bool is_renewal = false;                  // nobody waits for it, yet it goes on

@@ -288,6 +288,25 @@ TEST_CASE("with the WAN cut and after a restart who had the right keeps it, and 
     }
 }
 
+TEST_CASE("with the WAN cut another user of the machine does not learn which private names are known",
+          "[access]") {
+  if (::getuid() != 0) return;
+  Private site;
+  site.pull(basic(kAlice));
+  for (const auto* never_asked_for : {"team/never", "team/neither"})
+    site.upstream.give_right("bob", "s3cret-of-bob", never_asked_for);
+  site.upstream.server().go_away();
+  for (const auto* name : {"team/never", "team/app", "team/neither"}) {
+    CAPTURE(name);
+    for (const auto& target : {site.by_tag(name), site.layer(name), site.url("tags", "list", name)}) {
+      const auto refused = site.as_user(12345, target);
+      INFO(refused.output);
+      CHECK(says(refused, 502));
+    }
+  }
+  CHECK(site.get(site.layer(), basic(kAlice)).status == 200);
+}
+
 TEST_CASE("a wrong password goes upstream once, and appears nowhere", "[access]") {
   Private site;
   const auto wrong = site.handle("alice:not-the-passw0rd");

@@ -76,6 +76,26 @@ TEST_CASE("tls for a host that is asked without TLS is told") {
 }
 
 // rules: secret-files-open
+TEST_CASE("credentials of a registry whose clients must bring their own are told") {
+  const std::string auth = "configs:\n  reg.io: {auth: {username: u, password: p}}\n";
+  for (const char* pattern : {"reg.io", "reg.io/**", "\"*.io\"", "reg.io:443/**", "\"*\""})
+    CHECK_THAT(warned(auth + fmt::format("access: {{require_client: [{}]}}\n", pattern)),
+               Catch::Contains("c.yaml:2:3: configs.\"reg.io\".auth is not used: access.require_client"));
+  // The entry of a mirror of that registry.
+  CHECK_THAT(
+      warned("mirrors: {reg.io: {endpoint: [\"https://m.test:5000\"]}}\nconfigs:\n  m.test:5000: {auth: "
+             "{username: u, password: p}}\naccess: {require_client: [reg.io]}\n"),
+      Catch::Contains("configs.\"m.test:5000\".auth is not used"));
+  // Some of its repositories are for the node, or the entry is about TLS, or another registry is asked there.
+  CHECK(warned(auth + "access: {require_client: [reg.io/secret/**]}\n").empty());
+  CHECK(warned(auth + "access: {require_client: [quay.io]}\n").empty());
+  CHECK(warned("configs: {reg.io: {tls: {insecure_skip_verify: true}}}\naccess: {require_client: [reg.io]}\n")
+            .find("require_client") == std::string::npos);
+  CHECK(warned("mirrors: {a.io: {endpoint: [\"https://m.test\"]}, b.io: {endpoint: [\"https://m.test\"]}}\n"
+               "configs: {m.test: {auth: {username: u, password: p}}}\naccess: {require_client: [a.io]}\n")
+            .empty());
+}
+
 TEST_CASE("a file that holds a secret in any of its keys and that others can read is a warning") {
   TempDir dir;
   const auto load = [&](const std::string& text, const std::string& second, mode_t mode) {

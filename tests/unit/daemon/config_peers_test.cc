@@ -58,7 +58,8 @@ TEST_CASE("members, site and what is shared are read") {
   const auto key = files.write("peer.key", std::string(64, 'a'));
   const auto loaded = parse("peers:\n  listen: \"[::]:6152\"\n  site: plant-7\n  secret_file: " + key +
                             "\n  members: [n1.site, \"10.0.0.2:7000 rack-2\", \"[fd00::1]\"]\n"
-                            "  share: [{match: \"registry.example.com/secret/**\", with: none}]\n"
+                            "  share: [{match: \"registry.example.com/secret/**\", with: none}, {match: "
+                            "harbor.corp, with: none}]\n"
                             "limits: {upload: 500Mbit, site_download: 50Mbit}\ntags: {from_peers: never}\n");
   INFO(all(loaded.errors));
   REQUIRE(loaded.ok());
@@ -72,6 +73,10 @@ TEST_CASE("members, site and what is shared are read") {
   CHECK(peers.members.members[2].str() == "[fd00::1]:6152");
   CHECK_FALSE(peers.share.is_shared("registry.example.com/secret/app"));
   CHECK(peers.share.is_shared("registry.example.com/open/app"));
+  // A registry alone is all it holds, whichever way its name is written.
+  CHECK_FALSE(peers.share.is_shared("harbor.corp/team/app"));
+  CHECK_FALSE(peers.share.is_shared("harbor.corp:443/app"));
+  CHECK(peers.share.is_shared("harbor.corp:5000/app"));
   CHECK(loaded.settings->upload_limit == 62'500'000);
   CHECK(loaded.settings->site_download_limit == 6'250'000);
   CHECK_FALSE(loaded.settings->tags_from_peers);

@@ -43,7 +43,7 @@ TEST_CASE("what this node has by its own credentials is for its runtimes alone, 
     // Cached or not: the same words.
     CHECK(said.size() == 1);
   }
-  CHECK(site.asked_as(Who::nobody) == site.asked());
+  CHECK(site.asked_as(Who::stranger) == site.asked());
 }
 
 TEST_CASE("a pod is told from a service when its cgroup is not known yet") {
@@ -80,7 +80,7 @@ TEST_CASE("the node's credentials find out nothing for who is no runtime") {
   CHECK(site.ask(site.by_tag("team/open"), {}, stranger)->status() == 200);
   CHECK(site.ask(Site::url("tags", "list", "team/open"), {}, stranger)->status() == 200);
   CHECK(site.asked_as(Who::node) == 0);
-  CHECK(site.asked_as(Who::nobody) == site.asked());
+  CHECK(site.asked_as(Who::nobody) + site.asked_as(Who::stranger) == site.asked());
   CHECK_FALSE(site.bench.catalog.repository(kKey));
 }
 
@@ -404,15 +404,18 @@ TEST_CASE("a 404 that may hide something leads to a challenge once") {
 }
 
 // rules: asked-as-nobody
+// rules: require-client-of-a-registry
 TEST_CASE("for require_client the node's own credentials are never used") {
   Site site;
   site.rights["team/app"] = {"node", "alice:secret"};
   site.pull();
-  auto pattern = registry::Pattern::compile("private.example/team/**");
+  auto pattern = registry::Pattern::compile(
+      GENERATE("private.example/team/**", "private.example", "private.example:443/**"));
   REQUIRE(pattern);
   site.bench.change([&](proxy::MirrorSettings& settings) { settings.access.require_client = {*pattern}; });
   CHECK(site.status(site.by_tag()) == 401);
   CHECK(site.status(site.blob()) == 401);
+  CHECK(site.status(site.by_tag() + "%3A443") == 401);
   CHECK(site.asked_as(Who::node) == 0);
   CHECK(site.status(site.blob(), kAlice) == 200);
   CHECK(site.status(site.blob(), kBob) == 403);

@@ -1,4 +1,7 @@
 // How long a client's right is kept, and what wrong passwords cost.
+#include <algorithm>
+#include <set>
+
 #include "tests/support/hashes.h"
 #include "tests/unit/proxy/access_site.h"
 
@@ -141,6 +144,72 @@ TEST_CASE("answers that were under way together are one refusal, of 30 seconds")
   site.rights["team/app"].insert("bob:secret");
   site.bench.loop.advance(31s);
   CHECK(site.status(site.by_tag(), kBob) == 200);
+}
+
+// rules: guesses-at-once
+TEST_CASE(
+    "passwords tried at the same time are no more than may be wrong, and the right one waits its turn") {
+  Site site;
+  site.rights["team/app"] = {"alice:secret"};
+  refuse_with_401(site);
+  REQUIRE(site.status(site.by_tag()) == 401);
+  site.bench.fetcher.requests.clear();
+  std::vector<std::unique_ptr<RecordedExchange>> together;
+  const auto ask = [&](const std::string& authorization) {
+    together.push_back(
+        std::make_unique<RecordedExchange>(site.bench.loop, "GET", site.by_tag(), with(authorization)));
+    together.back()->serve_with(*site.bench.mirror);
+  };
+  SECTION("all wrong") {
+    for (int i = 0; i < 10; ++i) ask(basic("alice:guess" + std::to_string(i)));
+    for (auto& exchange : together) site.bench.wait_for(*exchange);
+    for (auto& exchange : together) CHECK(exchange->status() == 403);
+    std::set<std::string> tried;
+    for (const auto& request : site.bench.fetcher.requests) tried.insert(request.target->as.name);
+    CHECK(tried.size() == 3);
+    CHECK(std::count_if(together.begin(), together.end(), [](const auto& exchange) {
+            return exchange->body().find("several passwords of this account were wrong") != std::string::npos;
+          }) == 7);
+  }
+  SECTION("all wrong, by lists") {
+    for (int i = 0; i < 10; ++i) {
+      together.push_back(std::make_unique<RecordedExchange>(site.bench.loop, "GET", Site::url("tags", "list"),
+                                                            with(basic("alice:guess" + std::to_string(i)))));
+      together.back()->serve_with(*site.bench.mirror);
+    }
+    for (auto& exchange : together) site.bench.wait_for(*exchange);
+    for (auto& exchange : together) CHECK(exchange->status() == 403);
+    CHECK(site.asked_as(Who::client) == 3);
+  }
+  SECTION("all right") {
+    for (int i = 0; i < 10; ++i) {
+      site.rights["team/app"].insert("key:secret" + std::to_string(i));
+      ask(basic("key:secret" + std::to_string(i)));
+    }
+    for (auto& exchange : together) site.bench.wait_for(*exchange);
+    for (auto& exchange : together) CHECK(exchange->status() == 200);
+  }
+  SECTION("after the time of refusal the right one is tried") {
+    for (int i = 0; i < 10; ++i) ask(basic("alice:guess" + std::to_string(i)));
+    for (auto& exchange : together) site.bench.wait_for(*exchange);
+    site.bench.loop.advance(31s);
+    CHECK(site.status(site.by_tag(), kAlice) == 200);
+  }
+  SECTION("others are not kept waiting") {
+    for (int i = 0; i < 10; ++i) ask(basic("alice:guess" + std::to_string(i)));
+    ask(basic("bob:guess"));
+    for (auto& exchange : together) site.bench.wait_for(*exchange);
+    CHECK(std::any_of(site.bench.fetcher.requests.begin(), site.bench.fetcher.requests.end(),
+                      [](const auto& request) { return request.target->as.credentials.username == "bob"; }));
+  }
+  SECTION("who leaves while he waits is forgotten") {
+    for (int i = 0; i < 10; ++i) ask(basic("alice:guess" + std::to_string(i)));
+    together.clear();
+    site.bench.loop.advance(30s);
+    std::set<std::string> tried;
+    for (const auto& request : site.bench.fetcher.requests) tried.insert(request.target->as.name);
+    CHECK(tried.size() <= 3);
+  }
 }
 
 TEST_CASE("a password that was held back, and an identity token, lock no account") {

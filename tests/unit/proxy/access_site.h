@@ -60,8 +60,7 @@ struct Site {
     if (!may) {
       if (!hides) return refuse(Errc::denied, asker == "alice:wrong" ? 401 : 403);
       auto reply = refuse(Errc::not_found, 404);
-      reply.error->may_be_hidden =
-          as.who == Who::nobody || (as.who == Who::node && !allowed.contains("node"));
+      reply.error->may_be_hidden = asker == "nobody" || (as.who == Who::node && !allowed.contains("node"));
       return reply;
     }
     Reply reply;

@@ -313,3 +313,22 @@ TEST_CASE("whatever aliases are made of, only legal names come out, and each rul
   CHECK(compiled > 0);
   CHECK(renamed_names > 0);
 }
+
+// rules: one-registry-two-spellings
+TEST_CASE("a registry is the same with and without the port of https, on both sides of an alias") {
+  const std::vector<AliasEntry> aliases = {{"a.io:443/team/**", "x.io/a/**"},
+                                           {"b.io/**", "x.io/b/**"},
+                                           {"*.c.io", "*.d.io"},
+                                           {"e.io:5000/**", "x.io/e/**"},
+                                           {"**", "cache.corp/**"}};
+  CHECK(renamed(aliases, "a.io", "team/app") == "x.io/a/app");
+  CHECK(renamed(aliases, "a.io:443", "team/app") == "x.io/a/app");
+  CHECK(renamed(aliases, "b.io", "app") == "x.io/b/app");
+  CHECK(renamed(aliases, "b.io:443", "app") == "x.io/b/app");
+  CHECK(renamed(aliases, "eu.c.io:443", "app") == "eu.d.io/app");
+  CHECK(renamed(aliases, "e.io", "app") == "cache.corp/e.io/app");
+  CHECK(renamed(aliases, "e.io:443", "app") == "cache.corp/e.io/app");
+  // What goes into the path is a name without a port.
+  CHECK(renamed(aliases, "ghcr.io:443", "org/app") == "cache.corp/ghcr.io/org/app");
+  CHECK(renamed({{"b.io:80/**", "x.io/**"}}, "b.io", "app") == "b.io/app");
+}

@@ -93,6 +93,99 @@ TEST_CASE("a client's wrong password is said to be the client's, and does not ke
   CHECK(other.fetch(other.blob("reg.example", "app")));
 }
 
+// rules: strangers-from-the-beginning
+// rules: strangers-tokens-apart
+TEST_CASE(
+    "a stranger gets the same words about a private repository, whether it was asked for before or not") {
+  Upstreams up;
+  up.configure("reg.example", up.login("node", "node-secret"));
+  const bool is_basic = GENERATE(true, false);
+  const auto asked_for = [&](const std::string& repository) {
+    auto request = up.blob("reg.example", repository);
+    return as(std::move(request), Who::stranger);
+  };
+  const std::string blob_at = "GET https://reg.example/v2/app/blobs/" + kDigest;
+  for (int i = 0; i < 2; ++i)
+    up.client.reply(blob_at, challenge(is_basic ? "Basic realm=\"r\"" : kWantsToken));
+  up.client.reply(kTokenAt, status(401));
+  up.client.reply(kTokenAt, down());  // from the second question on
+  up.client.reply(kTokenAt + "&account=node", token("T"));
+  up.client.reply(blob_at, ok());
+  // As nobody first, as the class of a repository is found out, then as the node.
+  REQUIRE_FALSE(up.fetch(as(up.blob("reg.example", "app"), Who::nobody)));
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  const std::string elsewhere_at = "GET https://reg.example/v2/never/blobs/" + kDigest;
+  SECTION("the WAN is cut") {
+    for (const auto& line : {blob_at, elsewhere_at}) up.client.reply(line, down());
+  }
+  SECTION("only the token server is away") {
+    if (is_basic) return;
+    for (const auto& line : {blob_at, elsewhere_at}) up.client.reply(line, challenge(kWantsToken));
+    up.client.reply("GET https://reg.example/token?service=s&scope=repository%3Anever%3Apull", down());
+  }
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));  // takes the last good answer
+  const auto known = up.fetch(asked_for("app"));
+  up.loop.advance(1100ms);  // a failure stands for a second
+  const auto unknown = up.fetch(asked_for("never"));
+  REQUIRE_FALSE(known);
+  REQUIRE_FALSE(unknown);
+  CHECK(known.error().code == Errc::upstream_unreachable);
+  CHECK(known.error().code == unknown.error().code);
+  CHECK(known.error().message == unknown.error().message);
+}
+
+// rules: rate-limit-per-account
+TEST_CASE("who is limited by a registry holds back nobody else") {
+  Upstreams up;
+  up.configure("reg.example", up.login("node", "node-secret"));
+  const auto limited = status(429, {{"Retry-After", "100"}});
+  const auto alice = [&] { return as(up.blob("reg.example", "app"), Who::client, "alice", "a"); };
+  const auto nobody = [&] { return as(up.blob("reg.example", "app"), Who::nobody); };
+  up.client.reply(kBlobAt, challenge(kWantsToken));
+  up.client.reply(kBlobAt, limited);
+  up.client.reply(kBlobAt, ok());
+  for (const char* account : {"", "&account=alice", "&account=bob", "&account=node"})
+    up.client.reply(kTokenAt + account, token("T"));
+  SECTION("a client") {
+    CHECK(up.fetch(alice()).error().status == 429);
+    CHECK(up.fetch(as(up.blob("reg.example", "app"), Who::client, "bob", "b")));
+    CHECK(up.fetch(up.blob("reg.example", "app")));
+    CHECK(up.fetch(nobody()));
+    const auto asked = up.client.count(kBlobAt);
+    CHECK(up.fetch(alice()).error().status == 429);
+    CHECK(up.client.count(kBlobAt) == asked);
+  }
+  SECTION("the node") {
+    CHECK(up.fetch(up.blob("reg.example", "app")).error().status == 429);
+    CHECK(up.fetch(alice()));
+    CHECK(up.fetch(nobody()));
+    CHECK(up.fetch(up.blob("reg.example", "app")).error().status == 429);
+  }
+  SECTION("those without an account") {
+    CHECK(up.fetch(nobody()).error().status == 429);
+    CHECK(up.fetch(alice()));
+    CHECK(up.fetch(up.blob("reg.example", "app")));
+    CHECK(up.fetch(nobody()).error().status == 429);
+  }
+}
+
+TEST_CASE("what a registry said of one account's pulls is not told of another's") {
+  Upstreams up;
+  up.configure("reg.example", up.login("node", "node-secret"));
+  up.client.reply(kBlobAt, challenge(kWantsToken));
+  up.client.reply(
+      kBlobAt, status(200, {{"ratelimit-limit", "100;w=21600"}, {"ratelimit-remaining", "0;w=21600"}}, "x"));
+  up.client.reply(kBlobAt, status(429));
+  for (const char* account : {"&account=alice", "&account=node"})
+    up.client.reply(kTokenAt + account, token("T"));
+  REQUIRE(up.fetch(up.blob("reg.example", "app")));
+  const auto refused = up.fetch(as(up.blob("reg.example", "app"), Who::client, "alice", "a"));
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().status == 429);
+  CHECK(refused.error().message.find("pulls") == std::string::npos);
+  CHECK_FALSE(refused.error().retry_after);
+}
+
 TEST_CASE("a 404 without credentials may hide something only where credentials are wanted") {
   Upstreams up;
   up.client.reply(kBlobAt, challenge(kWantsToken));

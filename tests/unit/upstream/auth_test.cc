@@ -337,6 +337,51 @@ TEST_CASE("an identity token is posted, and asked for by GET where POST is unkno
   CHECK(up.client.sent().back().header("Authorization") == "Bearer T");
 }
 
+// rules: unused-identity-token
+TEST_CASE("an identity token that cannot be exchanged is said, and nobody's token counts as nobody's") {
+  Upstreams up;
+  auto host = std::make_shared<registry::HostSettings>();
+  host->credentials.identity_token = "s3cret";
+  host->credentials.source = "configs.test.auth";
+  const bool has_password = GENERATE(false, true);
+  if (has_password) host->credentials.username = "user", host->credentials.password = "password";
+  up.configure("reg.example", host);
+  up.client.reply(kBlob, challenge(kBearer));
+  up.client.reply("POST https://auth.reg.example/token", status(GENERATE(404, 405)));
+  up.client.reply(kToken, token("T"));
+  up.client.reply(kToken + "&account=user", token("T"));
+  SECTION("the repository is open") {
+    up.client.reply(kBlob, ok());
+    for (int i = 0; i < 2; ++i) {
+      const auto answer = up.fetch(up.blob("reg.example", "app"));
+      REQUIRE(answer);
+      CHECK(answer->authenticated == has_password);
+    }
+  }
+  SECTION("the repository is not open") {
+    up.client.reply(kBlob, challenge(kBearer));
+    const auto refused = up.fetch(up.blob("reg.example", "app"));
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == Errc::denied);
+    CHECK(refused.error().diagnosis == (has_password ? "repository_denied" : "credentials_unusable"));
+    const auto names_it =
+        refused.error().message.find("the identity token of configs.test.auth was not used");
+    CHECK((names_it == std::string::npos) == has_password);
+    CHECK(refused.error().message.find("s3cret") == std::string::npos);
+  }
+  SECTION("the token server gives nothing to nobody") {
+    if (has_password) return;
+    up.client.reply(kToken, status(401));
+    const auto first = up.fetch(up.blob("reg.example", "app"));
+    up.loop.advance(3600s);
+    const auto refused = up.fetch(up.blob("reg.example", "app"));
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().diagnosis == "credentials_unusable");
+    CHECK(refused.error().message.find("the identity token of configs.test.auth was not used") !=
+          std::string::npos);
+  }
+}
+
 // rules: refused-identity-token
 TEST_CASE("an identity token that has run out is refused credentials, and left alone for 30 s") {
   Upstreams up;
