@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the fuzz preset and runs every target in turn, the time split evenly.
-# Usage: scripts/fuzz.sh SECONDS_TOTAL [BUILD_FOLDER]
+# Usage: scripts/fuzz.sh SECONDS_TOTAL [BUILD_FOLDER]; with 0 seconds it only builds.
 # New inputs stay in the build folder; tests/fuzz/corpus is only read. Exit status 1: a target
 # crashed, leaked, hung or took too much memory; its input is named and kept.
 set -eu
@@ -16,6 +16,8 @@ clang=$(command -v clang || command -v clang-14 || command -v clang-18 || comman
 clangxx=$(echo "$clang" | sed 's|/clang\([^/]*\)$|/clang++\1|')
 cmake --preset fuzz -B "$build" -DCMAKE_C_COMPILER="$clang" -DCMAKE_CXX_COMPILER="$clangxx" >/dev/null
 cmake --build "$build" --target fuzz_targets -- ${FUZZ_BUILD_FLAGS:-}
+
+[ "$total" != 0 ] || exit 0
 
 count=0
 for target in "$build"/fuzz/*_fuzz; do count=$((count + 1)); done

@@ -75,9 +75,18 @@ build_tsan() {
   cmake --preset tsan >/dev/null && cmake --build --preset tsan -j "$jobs" --target unit_runtime unit_cache random_exchange
 }
 
+# A head start for the later steps, which build again what is missing and say why.
+build_later() {
+  renice -n 19 "$BASHPID"
+  build_tsan && scripts/fuzz.sh 0
+}
+
 step "build with AddressSanitizer and UndefinedBehaviorSanitizer" build_dev
-# The tests of whole daemons wait more than they compute: more of them than processors run at once.
+# The tests of whole daemons wait more than they compute: more of them than processors run at once, and what they
+# leave over goes to the compilers of the later steps.
+build_later >/dev/null 2>&1 &
 run_ctest build/dev -j 4
+wait
 step "build with ThreadSanitizer" build_tsan
 run_ctest build/tsan -j 2 -R '^(unit_runtime|unit_cache|random_exchange)$'
 if [[ -x scripts/fuzz.sh ]]; then step "fuzzing" scripts/fuzz.sh 240; fi

@@ -5,10 +5,6 @@
 namespace layerd::net {
 namespace {
 
-using namespace std::chrono_literals;
-
-// RFC 8305 §3 waits 50 ms for AAAA when A is there; answers through slow middle boxes get twice that.
-constexpr Duration kOtherFamily = 100ms;
 constexpr std::chrono::seconds kIncompleteTtl{5};
 
 const char* word_for(DnsOutcome outcome) {
@@ -94,7 +90,8 @@ void Lookup::query_done(Query& query) {
   const Query& other = &query == &queries_[0] ? queries_[1] : queries_[0];
   if (other.is_done) return candidate_done();
   if (query.answer.outcome != DnsOutcome::found) return;
-  other_family_ = resolver_.loop_.after(kOtherFamily, "other address family", [this] { answer_found(); });
+  other_family_ = resolver_.loop_.after(resolver_.settings_.other_family, "other address family",
+                                        [this] { answer_found(); });
 }
 
 void Lookup::candidate_done() {

@@ -22,7 +22,10 @@ struct ResolverSettings {
   std::vector<std::string> search = {};  // instead of the search list of resolv.conf, unless it is empty
   Duration try_timeout =
       std::chrono::seconds(1);  // of the first try at a server; the second waits twice that
-  Duration next_server = std::chrono::seconds(1);      // silence after which the next server is asked as well
+  Duration next_server = std::chrono::seconds(1);  // silence after which the next server is asked as well
+  // When one family is there, for the other one. RFC 8305 §3 waits 50 ms for AAAA; answers through slow
+  // middle boxes get twice that.
+  Duration other_family = std::chrono::milliseconds(100);
   Duration look_up_timeout = std::chrono::seconds(8);  // of one look-up in all
   Duration look_again = std::chrono::seconds(1);       // how often the two files are looked at, at most
 };

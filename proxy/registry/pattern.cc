@@ -141,7 +141,7 @@ std::optional<std::vector<std::string>> Pattern::match(std::string_view subject)
     return std::nullopt;
   std::vector<std::string> captures;
   for (std::size_t i = 1; i < pieces.size(); ++i)
-    captures.emplace_back(pieces[i].data() ? pieces[i].as_string() : "");
+    captures.emplace_back(pieces[i].data() ? std::string(pieces[i].data(), pieces[i].size()) : "");
   return captures;
 }
 

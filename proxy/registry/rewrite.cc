@@ -87,8 +87,10 @@ struct Rewrites::Rule {
         out += piece.text;
         continue;
       }
-      const int index = group(piece.text);
-      if (index >= 0) groups[static_cast<std::size_t>(index)].AppendToString(&out);
+      if (const int index = group(piece.text); index >= 0) {
+        const auto& found = groups[static_cast<std::size_t>(index)];
+        out.append(found.data(), found.size());
+      }
     }
   }
 

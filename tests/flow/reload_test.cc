@@ -113,7 +113,7 @@ TEST_CASE("a thousand reloads under 32 parallel pulls fail no request and keep n
         const ProbeReply reply = flow.layerd.get(target);
         if (reply.status != 200 || !reply.complete) ++failed;
         ++pulls;
-        std::this_thread::sleep_for(milliseconds(20));
+        std::this_thread::sleep_for(milliseconds(150));
       }
     });
   }

@@ -150,9 +150,9 @@ std::string FakeDns::answer_to(const std::string& question, bool is_udp) {
     std::lock_guard lock(mutex_);
     ++asked_[name];
     const auto found = answers_.find(name);
-    answer = found == answers_.end() ? Answer{{}, 3, 60, false, false, {}} : found->second;
+    answer = found == answers_.end() ? Answer{{}, 3} : found->second;
   }
-  if (answer.is_silent) return {};
+  if (answer.is_silent || (answer.is_silent_on_v6 && type == kTypeAaaa)) return {};
   std::string records;
   unsigned count = 0;
   const bool cut = answer.is_truncated && is_udp;

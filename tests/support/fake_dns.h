@@ -25,6 +25,7 @@ class FakeDns {
     bool is_silent = false;
     bool is_truncated = false;  // over UDP; TCP gives all of it
     std::vector<Service> services = {};
+    bool is_silent_on_v6 = false;  // questions for AAAA get no answer
   };
   FakeDns();
   ~FakeDns();

@@ -52,9 +52,10 @@ struct World : NetLoop {
                                             .hosts_file = dir / "hosts",
                                             .hosts = {},
                                             .zones = {},
-                                            .try_timeout = 100ms,
-                                            .next_server = 100ms,
-                                            .look_up_timeout = 2s,
+                                            .try_timeout = 2s,
+                                            .next_server = 3s,
+                                            .other_family = 4s,
+                                            .look_up_timeout = 4s,
                                             .look_again = 1s});
     contexts.emplace(loop, workers());
     DialerSettings settings;

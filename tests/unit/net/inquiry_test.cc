@@ -26,7 +26,7 @@ struct World : NetLoop {
     settings.hosts_file = dir / "hosts";
     settings.hosts["fixed.test"] = {{"10.1.1.1", 0, false}};
     settings.zones = {{"", {first.address(), second.address()}}};
-    settings.try_timeout = 100ms;
+    settings.try_timeout = 500ms;
     resolver.emplace(loop, settings);
   }
   DnsReport ask(const std::string& host) {
