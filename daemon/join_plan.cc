@@ -152,11 +152,12 @@ class Join {
     auto there = in_.read(path);
     if (!there) return std::move(there).error();
     if (*there && **there == wanted) return Ok{};
-    if (*there && !is_kept && !in_.replace)
+    // Of a member as well: an invitation may be older than the secret that the site has by now.
+    if (*there && !in_.replace)
       return {
           Errc::config,
-          fmt::format("{} is there already and holds something else; `layerd join --replace` overwrites it",
-                      path)};
+          fmt::format("{} is there already and holds something else{}; `layerd join --replace` overwrites it",
+                      path, is_kept ? " (is the invitation older than it?)" : "")};
     plan_.files.push_back(
         {path, wanted, has_secret(), has_secret() ? "the secret of " + site() : "the CA of " + site()});
     return Ok{};

@@ -113,7 +113,14 @@ void SitePart::members_changed() {
   site_->set_members(list);
 }
 
+// Where the section is gone a restart ends the sharing (docs/settings.md). Until then all of it counts on, what
+// is not shared before all.
 void SitePart::apply(SettingsPtr settings) {
+  if (!settings->peers.listen) {
+    auto kept = std::make_shared<Settings>(*settings);
+    kept->peers = settings_->peers;
+    settings = std::move(kept);
+  }
   settings_ = std::move(settings);
   identity_->configure(identity_settings(settings_->peers));
   members_->set(members_settings());
@@ -170,7 +177,7 @@ Json SitePart::units(const Digest& digest) const {
 std::size_t SitePart::alive() const {
   std::size_t count = 1;
   for (const auto& member : site_->snapshot().members)
-    count += member.is_listed && !member.is_self && !member.is_dead;
+    count += member.is_listed && !member.is_self && !member.failed_last;
   return count;
 }
 

@@ -53,7 +53,7 @@ class SitePart final : public proxy::SiteMemory {
   Json json() const;                            // docs/status.md, GET /v1/peers
   Json units(const Digest&) const;              // which bytes of a running download come from where
   std::string trouble() const;
-  // Members that are not known to be dead, ourselves included; at least 1.
+  // Members that did not fail when they were needed last, ourselves included; at least 1.
   std::size_t alive() const;
 
   Ticket recall(const peers::Recall& recall, Done<std::vector<Word>> done) override;

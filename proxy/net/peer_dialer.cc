@@ -148,12 +148,39 @@ PeerDialer::PeerDialer(UvLoop& loop, Workers& workers, PeerIdentity& identity, P
 
 PeerDialer::~PeerDialer() = default;
 
+// Members name each other addresses. None makes us speak to what is on this machine or on its links alone
+// (design.md 3.6), unless that is where we are ourselves.
+bool PeerDialer::may_dial(const Address& address) const {
+  const AddressKind kind = kind_of(address);
+  switch (kind) {
+    case AddressKind::loopback:
+    case AddressKind::link_local: {
+      const auto parts = parse_host_port(identity_.own(), 0);
+      const auto own = parts ? parse_address(parts->host, parts->port) : std::nullopt;
+      return own && kind_of(*own) == kind;
+    }
+    case AddressKind::unspecified:
+    case AddressKind::metadata:
+    case AddressKind::multicast:
+      return false;
+    default:
+      return true;
+  }
+}
+
 Ticket PeerDialer::dial(const DialRequest& request, Done<ByteStreamPtr> done) {
   LAYERD_ON_LOOP(loop_);
   const auto address = parse_address(request.host, request.port);
   if (!address) {
     return loop_.post([done = std::move(done), host = request.host]() mutable {
       done(Error{Errc::invalid_request, fmt::format("\"{}\" is no address of a member", host)});
+    });
+  }
+  if (!may_dial(*address)) {
+    return loop_.post([done = std::move(done), text = address->str()]() mutable {
+      Error error{Errc::denied, fmt::format("member {}: no address at which members are", text)};
+      error.diagnosis = "peer_address";
+      done(std::move(error));
     });
   }
   auto dial = std::make_shared<Dial>(*this, *address, std::move(done));

@@ -29,13 +29,15 @@ class PeerDialer final : public Dialer {
   ~PeerDialer() override;
 
   // host: numeric. Of the request only host, port and deadline count. Errors: upstream_unreachable (no
-  // connection within `connect`, refused, broken off), upstream_timeout (the handshake), denied,
+  // connection within `connect`, refused, broken off), upstream_timeout (the handshake), denied (diagnosis
+  // peer_address: an address of this machine or its links alone, at which no member can be),
   // upstream_protocol and config as PeerStream and PeerIdentity say.
   Ticket dial(const DialRequest& request, Done<ByteStreamPtr> done) override;
 
  private:
   struct Dial;
   struct Line;
+  bool may_dial(const Address& address) const;
 
   UvLoop& loop_;
   Workers& workers_;

@@ -8,6 +8,11 @@
 #include "runtime/log.h"
 
 namespace layerd::net {
+namespace {
+
+constexpr Duration kPatience = std::chrono::milliseconds(100);
+
+}  // namespace
 
 PeerIdentity::PeerIdentity(Loop& loop, Workers& workers, PeerIdentitySettings settings, std::string own_id,
                            Duration look_again)
@@ -62,6 +67,8 @@ Ticket PeerIdentity::trust(Done<PeerTrustPtr> done) {
   } else {
     waiting_.push_back(waiter);
     if (!job_.held()) look();
+    if (trust_ && !patience_.held())
+      patience_ = loop_.after(kPatience, "peer files", [this] { answer_waiting(); });
   }
   return Ticket(waiter);
 }
@@ -84,14 +91,19 @@ void PeerIdentity::looked(Result<PeerTrustPtr> result) {
     trust_ = std::move(*result);
     fault_.clear();
     if (is_new) LogLine(LogLevel::info, "peers_trust").field("shown", describe());
-    review();
   } else if (std::exchange(fault_, result.error().message) != result.error().message) {
     LogLine(LogLevel::warn, "peers_trust")
         .field("err", fault_)
         .field("using", trust_ ? "the old files" : "nothing: no member is admitted");
   }
-  auto waiting = std::exchange(waiting_, {});
-  for (auto& waiter : waiting)
+  if (trust_) review();  // what counted may have run out meanwhile
+  answer_waiting();
+}
+
+void PeerIdentity::answer_waiting() {
+  patience_.reset();
+  const auto waiting = std::exchange(waiting_, {});
+  for (const auto& waiter : waiting)
     waiter->answer(trust_ ? Result<PeerTrustPtr>(trust_) : Result<PeerTrustPtr>(Errc::config, fault_));
 }
 

@@ -51,7 +51,9 @@ class PeerIdentity {
   std::string describe() const;
   std::size_t connections() const { return connections_->all.size(); }
 
-  // What counts now. Errors: config, when nothing usable was ever read.
+  // What counts now. The files are looked at first; where the disk keeps that waiting for longer than 100 ms
+  // what counted before is given, and whom it admits wrongly is closed as soon as the look ends. Errors:
+  // config, when nothing usable was ever read.
   Ticket trust(Done<PeerTrustPtr> done);
   const std::shared_ptr<PeerConnections>& registry() const { return connections_; }
 
@@ -61,6 +63,7 @@ class PeerIdentity {
   void looked(Result<PeerTrustPtr> result);
   void review();
   void tick();
+  void answer_waiting();
 
   Loop& loop_;
   Workers& workers_;
@@ -73,6 +76,7 @@ class PeerIdentity {
   const std::shared_ptr<PeerConnections> connections_ = std::make_shared<PeerConnections>();
   std::vector<std::shared_ptr<Waiter>> waiting_;
   Ticket job_;
+  Ticket patience_;  // of those who wait
   Ticket tick_;
 };
 

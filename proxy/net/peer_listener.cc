@@ -69,6 +69,7 @@ Result<Address> PeerListener::adopt(int fd) {
 }
 
 void PeerListener::on_accepted(Accepted accepted) {
+  if (!may_begin(accepted.stream->peer().host)) return refused_counter(metrics_, "crowd").add();
   make_room(accepted.stream->peer().host);
   auto& one = *shaking_.emplace_back(std::make_unique<Shaking>(loop_, std::move(accepted.stream)));
   one.patience = loop_.after(limits_.patience, "handshake of a member", [this, &one] {
@@ -77,6 +78,22 @@ void PeerListener::on_accepted(Accepted accepted) {
     refuse(one, error);
   });
   one.step = identity_.trust([this, &one](Result<PeerTrustPtr> trust) { secure(one, std::move(trust)); });
+}
+
+bool PeerListener::may_begin(const std::string& host) {
+  const TimePoint now = loop_.now();
+  const auto left_of = [this, now](const Allowance& one) {
+    const double seconds = std::chrono::duration<double>(now - one.at).count();
+    return std::min(limits_.begun_at_once, one.left + seconds * limits_.begun_per_second);
+  };
+  if (allowances_.size() >= kMostTold)
+    std::erase_if(allowances_, [&](const auto& one) { return left_of(one.second) >= limits_.begun_at_once; });
+  if (allowances_.size() >= kMostTold && !allowances_.contains(host)) return true;  // shaking bounds the rest
+  Allowance& one = allowances_.try_emplace(host, Allowance{limits_.begun_at_once, now}).first->second;
+  one = {left_of(one), now};
+  if (one.left < 1) return false;
+  one.left -= 1;
+  return true;
 }
 
 void PeerListener::make_room(const std::string& host) {

@@ -1,7 +1,8 @@
 // PeerListener: where members connect. A connection is nobody's until its handshake has ended well: there are
 // at most Limits::shaking of these, Limits::per_address from one address, for Limits::patience each; beyond
-// that the oldest goes, so that who says nothing keeps nobody out. Then it is given on, with its card. Loop
-// thread. Destroying it stops listening; streams it gave on live on.
+// that the oldest goes, so that who says nothing keeps nobody out. Who begins them over and over is closed
+// unheard beyond begun_per_second. Then it is given on, with its card. Loop thread. Destroying it stops
+// listening; streams it gave on live on.
 #pragma once
 
 #include <list>
@@ -20,7 +21,9 @@ struct PeerListenerLimits {
   std::size_t per_address = 4;
   Duration patience = std::chrono::seconds(2);
   std::size_t per_member = 64;  // admitted ones from one address
-  std::size_t most = 2048;      // connections in all
+  double begun_at_once = 128;   // handshakes from one address, which cost us a signature each
+  double begun_per_second = 32;
+  std::size_t most = 2048;  // connections in all
 };
 
 class PeerListener {
@@ -44,6 +47,7 @@ class PeerListener {
   struct Shaking;
   Result<Ok> check() const;
   void on_accepted(Accepted accepted);
+  bool may_begin(const std::string& host);
   void make_room(const std::string& host);
   void secure(Shaking& one, Result<PeerTrustPtr> trust);
   void shaken(Shaking& one, Result<Ok> result);
@@ -59,7 +63,12 @@ class PeerListener {
   Counter& admitted_count_;
   Callback<void(ByteStreamPtr)> admitted_;
   const PeerListenerLimits limits_;
+  struct Allowance {
+    double left = 0;  // handshakes
+    TimePoint at{};
+  };
   std::list<std::unique_ptr<Shaking>> shaking_;  // the oldest first
+  std::map<std::string, Allowance> allowances_;  // by address; who has all of his is not in it
   std::map<std::string, TimePoint> told_;        // refusals in the log: "host diagnosis"
   Listener listener_;
 };

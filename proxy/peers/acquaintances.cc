@@ -28,10 +28,14 @@ void Acquaintances::answered(const std::string& id, Duration latency, TimePoint 
   one.dead_next = {};
 }
 
-// It is there after all; that it can be connected to is not said: its next failure counts as a further one.
+// It is there after all. That it can be connected to is not said: its next failure counts as a further one,
+// and one that speaks all the time is tried no more often for that.
 void Acquaintances::spoke(const std::string& id, TimePoint now) {
   auto& one = at(id);
   one.spoken = now;
+  if (now >= one.dead_until) return;
+  if (one.revived != TimePoint{} && now - one.revived < settings_.dead_first) return;
+  one.revived = now;
   one.dead_until = {};
 }
 
@@ -67,6 +71,19 @@ void Acquaintances::fault(const std::string& id, std::string_view what) {
   auto& one = at(id);
   ++one.faults;
   one.last_fault = printable(what);
+}
+
+// Ids are what others say: beyond a number those go that gave and took nothing and did nothing that counts.
+Acquaintance& Acquaintances::at(const std::string& id) {
+  constexpr std::size_t kMost = 8'192;
+  if (all_.size() >= kMost && !all_.contains(id)) {
+    std::erase_if(all_, [](const auto& entry) {
+      const auto& one = entry.second;
+      return one.bytes_in == 0 && one.bytes_out == 0 && one.banned_until == TimePoint{};
+    });
+    if (all_.size() >= kMost) all_.erase(all_.begin());
+  }
+  return all_[id];
 }
 
 // Who was neither heard of nor is remembered for a fault is forgotten: ids come from others, too.

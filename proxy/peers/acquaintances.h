@@ -18,6 +18,7 @@ struct Acquaintance {
   Duration dead_next{};             // for so long when it fails once more; zero: it answered last
   TimePoint banned_until{};         // no bytes are taken from it until then
   TimePoint spoken{};               // when it was heard of last
+  TimePoint revived{};              // when what it said ended its death last
   std::optional<Duration> latency;  // of its last answer
   ByteCount bytes_in = 0, bytes_out = 0;
   std::uint64_t faults = 0;  // failed calls, broken streams, wrong units
@@ -46,7 +47,7 @@ class Acquaintances {
   void sweep(TimePoint now);
 
  private:
-  Acquaintance& at(const std::string& id) { return all_[id]; }
+  Acquaintance& at(const std::string& id);
 
   const SiteSettings& settings_;
   SiteMetrics& metrics_;

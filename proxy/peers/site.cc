@@ -109,6 +109,7 @@ SiteSnapshot::MemberRow row_of(const SiteParts& parts, const std::string& id) {
   const auto& one = at->second;
   const auto now = parts.now();
   row.is_dead = now < one.dead_until;
+  row.failed_last = one.dead_next > Duration::zero();
   row.dead_for = std::max(one.dead_until - now, Duration::zero());
   row.banned_for = std::max(one.banned_until - now, Duration::zero());
   row.latency = one.latency;

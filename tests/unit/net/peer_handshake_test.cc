@@ -2,6 +2,9 @@
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
+#include <atomic>
+#include <thread>
+
 #include "proxy/net/address.h"
 #include "tests/unit/net/peer_site.h"
 
@@ -269,6 +272,52 @@ TEST_CASE("half-open handshakes are bounded in number and in time, and keep no m
   site.accepted();
   CHECK(site.until([&] { return site.listener->shaking() == 0; }));
   for (const Fd& fd : silent) CHECK(is_closed(site, fd));
+}
+
+// rules: peer-handshakes-per-second
+TEST_CASE("an address that begins handshakes over and over is closed unheard") {
+  PeerSite site;
+  site.start(site.with_secret("here", site.secret), site.with_secret("there", site.secret),
+             {.begun_at_once = 3, .begun_per_second = 0.001});
+  std::vector<Fd> knocking;
+  for (int i = 0; i < 5; ++i) knocking.push_back(knock(site.address, "\x16\x03\x01"));
+  CHECK(site.counts("crowd"));
+  CHECK(site.until([&] { return is_closed(site, knocking[4]); }));
+  CHECK(site.listener->shaking() == 3);
+}
+
+// rules: peer-addresses
+TEST_CASE("no member makes us dial what is on this machine alone") {
+  PeerSite site;
+  site.start(site.with_secret("here", site.secret), site.with_secret("there", site.secret), {},
+             "10.0.0.1:5152");
+  for (const char* host : {"127.0.0.1", "::1", "169.254.169.254", "fe80::1", "0.0.0.0", "224.0.0.1"}) {
+    site.address = *parse_address(host, site.address.port);
+    const Error error = site.failure();
+    CHECK(error.code == Errc::denied);
+    CHECK(error.diagnosis == "peer_address");
+  }
+}
+
+// rules: peer-files-patience
+TEST_CASE("handshakes do not stand in line behind a disk that stalls") {
+  PeerSite site;
+  site.start();
+  REQUIRE(site.dial());  // both have read their files
+  site.accepted();
+  std::atomic<bool> enough{false};
+  std::vector<Ticket> busy;
+  for (int i = 0; i < 2; ++i)  // as many as there are workers
+    busy.push_back(site.workers().run<int>(
+        "a stalling disk",
+        [&enough]() -> Result<int> {
+          while (!enough) std::this_thread::sleep_for(1ms);
+          return 0;
+        },
+        [](Result<int>) {}));
+  const auto stream = site.dial();
+  enough = true;
+  CHECK(stream);
 }
 
 TEST_CASE("a member that does not finish its greeting is given up in time") {

@@ -20,8 +20,8 @@ namespace layerd::test {
 using namespace std::chrono_literals;
 using namespace layerd::net;
 
-inline constexpr const char* kListens = "10.0.0.2:5152";
-inline constexpr const char* kDials = "10.0.0.1:5152";
+inline constexpr const char* kListens = "127.0.0.2:5152";
+inline constexpr const char* kDials = "127.0.0.1:5152";
 
 struct PeerSite : NetLoop {
   TempDir dir;

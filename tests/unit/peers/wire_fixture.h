@@ -21,7 +21,7 @@ namespace layerd::test {
 using namespace std::chrono_literals;
 using namespace layerd::peers;
 
-inline constexpr const char* kAsker = "10.0.0.1:5152";
+inline constexpr const char* kAsker = "127.0.0.1:5152";
 
 // A blob that grows when the test says so, or a finished file.
 struct ScriptedSource final : cache::Source {
