@@ -330,6 +330,7 @@ TEST_CASE("a secret that is none costs the sharing and nothing else, until it is
   must_come_from_members(machines, one, two, image, 1);
 }
 
+// rules: peers-until-restart
 TEST_CASE("members that are none, that disagree, that are ourselves are named, and the rest works",
           "[site][commands]") {
   const Image image = make_blobs(1, 34);
@@ -354,4 +355,8 @@ TEST_CASE("members that are none, that disagree, that are ourselves are named, a
   check_told(two, "10.78.0.300", "config_warning");
   CHECK(ids(two) == std::vector<std::string>{one.id(), two.id()});
   must_come_from_members(machines, one, two, image, 0);
+  // Until a restart the section that was taken out counts, its share rules before all.
+  two.reload("");
+  CHECK(eventually([&] { return two.log().find("event=reloaded") != std::string::npos; }));
+  CHECK(two.json("peers")["site"] == "lab");
 }
