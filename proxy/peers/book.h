@@ -88,7 +88,7 @@ class Book {
   // book_choice.cc: who is sent to whom.
   AskAnswer choose(Unit& unit, Asker& asker, const Ask& ask, TimePoint now);
   std::vector<Asker*> sources(Unit& unit, const Asker& asker, const Ask& ask, bool only_apart);
-  std::vector<Asker*> draw(std::vector<Asker*> candidates);
+  std::vector<Asker*> draw(std::vector<Asker*> candidates, const Asker& asker, const Ask& ask);
   AskAnswer refer(Asker& asker, std::vector<Asker*> sources);
   AskAnswer lease(Unit& unit, Asker& asker, TimePoint now);
 

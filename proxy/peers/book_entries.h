@@ -23,7 +23,6 @@ struct Book::Peer {
 // A peer's part in one unit.
 struct Book::Asker {
   Peer* peer = nullptr;
-  std::size_t number = 0;  // in the order in which they came
   ByteCount have = 0;
   bool complete = false;
   bool receiving = false;  // it was told where to take the unit from, and has not given up
