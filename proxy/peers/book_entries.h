@@ -24,6 +24,7 @@ struct Book::Peer {
 struct Book::Asker {
   Peer* peer = nullptr;
   ByteCount have = 0;
+  std::uint64_t sum = 0;  // the beginning of its hash of the unit; 0: not known
   bool complete = false;
   bool receiving = false;  // it was told where to take the unit from, and has not given up
   bool apart = false;      // fed by a stand-in for the first root, or is one

@@ -156,14 +156,10 @@ bool ShareCore::arrived(std::uint32_t unit, const Digest& sha256, bool from_upst
   auto& one = part(unit);
   note_chain(one);
   const auto hash = expected(unit, one);
-  // The same from others who had nothing to do with the first is no accident.
-  const bool is_independent =
-      one.refused == sha256 && std::none_of(one.chain.begin(), one.chain.end(), [&one](const std::string& id) {
-        return contains(one.wrong, id);
-      });
-  if (hash && *hash != sha256 && !from_upstream && !is_independent) return refuse(unit, one, sha256);
+  // The same from another member says nothing: it may have it from the first. Upstream decides.
+  if (hash && *hash != sha256 && !from_upstream) return refuse(unit, one, sha256);
   if (hash && *hash != sha256) {
-    // Upstream, or two members independently, say otherwise: whoever claimed this was wrong.
+    // Upstream says otherwise: whoever claimed this was wrong.
     if (!prover_.empty()) parts_.acquaintances.fault(prover_, "its hashes of units are not those of others");
     proofs_.clear();
     prover_.clear();
@@ -194,7 +190,7 @@ bool ShareCore::refuse(std::uint32_t unit, UnitPart& one, const Digest& sha256) 
         .field("unit", std::uint64_t{unit});
   }
   if (refused_.size() < 1'024) refused_.push_back({unit, sha256, one.chain});
-  one.refused = sha256;
+  ++one.refusals;
   for (const auto& id : one.chain)
     if (one.wrong.size() < 2 * kMostIds && !contains(one.wrong, id)) one.wrong.push_back(id);
   one.chain.clear();

@@ -26,7 +26,7 @@ struct UnitPart {
   std::vector<std::string> avoid;  // members that failed us
   std::optional<Digest> claim;
   bool is_proved = false;
-  std::optional<Digest> refused;    // a hash that was thrown away: the same from others counts
+  unsigned refusals = 0;            // how often what members gave was thrown away
   std::vector<std::string> wrong;   // the chain of what was thrown away
   std::vector<std::string> givers;  // of its bytes
   std::vector<std::string> chain;   // they, and who fed them

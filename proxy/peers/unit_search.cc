@@ -51,6 +51,8 @@ class UnitSearch final : public Pending<UnitSource> {
       return;
     }
     if (parts_.alone.count(name_.blob.digest) != 0) return upstream(false);  // members spoiled it twice
+    // Members have said the same against the claim, or one after the other was wrong: upstream decides.
+    if (part().refusals >= 2) return wait_for_turn();
     part().have = rest_.first - range_of(name_, std::nullopt).first;
     const std::string prefer = std::move(part().prefer);
     part().prefer.clear();

@@ -325,8 +325,13 @@ TEST_CASE("a unit that is not what its fetcher says is thrown away, and its give
   bench.loop.advance(100ms);
   CHECK(again->is_member(node(4)));
   SECTION("the right bytes are taken") { CHECK(share->arrived(unit, digest("right"), false)); }
-  SECTION("the same bytes from another count against the claim") {
-    CHECK(share->arrived(unit, digest("wrong"), false));
+  SECTION("the same bytes from another do not count against the claim; upstream decides") {
+    CHECK_FALSE(share->arrived(unit, digest("wrong"), false));
+    again.reset();
+    auto third = bench.find(*share, unit);
+    bench.loop.advance(1s);
+    CHECK(third->is_upstream());
+    CHECK(share->arrived(unit, digest("wrong"), true));
   }
 }
 
