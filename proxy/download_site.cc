@@ -135,8 +135,8 @@ void Download::unit_failed(std::unique_ptr<Segment> segment, const Error& error)
   fill();
 }
 
-// An authenticated member gave wrong bytes or a wrong size. After the first wrong digest the site finds out who
-// it was, and all others go on giving; after the second, or a wrong size, this node asks upstream alone.
+// An authenticated member gave wrong bytes or a wrong size. After the first wrong digest the site finds out
+// who it was, and all others go on giving; after the second, or a wrong size, this node asks upstream alone.
 void Download::member_lied(const Error& why) {
   const bool is_first = why.code == Errc::digest_mismatch && start_overs_ == 0;
   if (units_) units_->mismatched();

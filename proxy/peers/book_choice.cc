@@ -79,7 +79,8 @@ std::vector<Book::Asker*> Book::draw(std::vector<Asker*> candidates, const Asker
   // Who asks again has waited long enough: half of the named ones have all of it, if there are such.
   if (ask.have > 0 || !ask.avoid.empty()) draw_from(pool_of(0, true), kMostSources / 2, drawn);
   for (int best = 0; best < 8 && drawn.size() < kMostSources; ++best)
-    draw_from(pool_of(best, false), kMostSources - drawn.size(), drawn);
+    if (drawn.empty() || (best & 2) == 0)  // who failed somebody is not named while there are others
+      draw_from(pool_of(best, false), kMostSources - drawn.size(), drawn);
   std::stable_sort(drawn.begin(), drawn.end(), [](const Asker* a, const Asker* b) {
     return a->peer->load + a->peer->given < b->peer->load + b->peer->given;
   });

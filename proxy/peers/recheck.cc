@@ -52,7 +52,8 @@ class Recheck final : public Operation {
   }
 
   void end() {
-    const auto self = std::exchange(parts_.rechecks[blob_.digest], Ticket());  // we live until the end of this
+    const auto self =
+        std::exchange(parts_.rechecks[blob_.digest], Ticket());  // we live until the end of this
     parts_.rechecks.erase(blob_.digest);
     cancel();
     const auto now = parts_.now();

@@ -10,8 +10,8 @@
 
 namespace layerd::peers {
 
-// Who made wrong units wrong? Each came along a chain of members, any of which may have done it. Who is in the
-// most chains did; what it explains is taken out, and so on. All that explain as much are named.
+// Who made wrong units wrong? Each came along a chain of members, any of which may have done it. Who is in
+// the most chains did; what it explains is taken out, and so on. All that explain as much are named.
 std::set<std::string> blamed(std::vector<Received> wrong);
 
 // Asks for the claims on `received`, bans who is to blame for those that differ, and takes itself out of

@@ -30,18 +30,19 @@ std::size_t UnitWindow::tick(TimePoint now, ByteCount received, std::size_t runn
   was_full_ = was_full_ && running + 1 >= std::min(size_, left);
   const Duration spent = now - since_;
   if (spent < kSpan) return size_;
-  const double rate = static_cast<double>(received - received_) / std::chrono::duration<double>(spent).count();
+  const double rate =
+      static_cast<double>(received - received_) / std::chrono::duration<double>(spent).count();
   const bool was_full = was_full_;
   begin_span(now, received);
   if (!was_full) return size_;
-  if (static_cast<double>(size_ * kUnit) > rate * kAheadSeconds) return size_;
-  if (baseline_ > 0 && rate < kGain * baseline_) {
+  if (size_ > before_ && rate < kGain * baseline_) {
     size_ = before_;  // more brought no more
     is_settled_ = true;
     return size_;
   }
-  baseline_ = rate;
   before_ = size_;
+  if (static_cast<double>(size_ * kUnit) > rate * kAheadSeconds) return size_;
+  baseline_ = rate;
   if (size_ < kMost && left > size_) size_ = std::min(kMost, size_ * 2);
   is_settled_ = before_ == kMost;
   return size_;
