@@ -38,7 +38,7 @@ void Download::fill_units() {
   picture.covered = covered();
   for (const DownloadFollower* follower : followers_)
     if (const auto offset = follower->waiting_at()) picture.wanted.push_back(*offset);
-  const std::size_t most = parts_->settings.upstream_units;
+  const std::size_t most = std::max<std::size_t>(parts_->settings.upstream_units, units_->window());
   picture.upstream_left = most - std::min(most, parts_->upstream_units);
   units_->plan(picture);
 }
@@ -135,11 +135,14 @@ void Download::unit_failed(std::unique_ptr<Segment> segment, const Error& error)
   fill();
 }
 
-// An authenticated member gave wrong bytes or a wrong size: this node asks upstream alone from here on.
+// An authenticated member gave wrong bytes or a wrong size. After the first wrong digest the site finds out
+// who it was, and all others go on giving; after the second, or a wrong size, this node asks upstream alone.
 void Download::member_lied(const Error& why) {
+  const bool is_first = why.code == Errc::digest_mismatch && start_overs_ == 0;
   if (units_) units_->mismatched();
   units_.reset();
   from_members_ = 0;
+  if (is_first && !targets_.empty()) share_with_site(*targets_.front());
   start_over(why);
 }
 

@@ -80,7 +80,7 @@ std::vector<std::uint32_t> DownloadUnits::next(const Picture& picture) const {
   for (const ByteCount offset : picture.wanted)
     if (offset < *size_) add(peers::unit_of(offset));
   ByteCount from = 0;
-  while (units.size() + active_.size() < kWindow) {
+  while (units.size() + active_.size() < window()) {
     const auto gap = picture.covered.first_gap({from, *size_});
     if (!gap) break;
     const auto unit = peers::unit_of(gap->first);
@@ -100,7 +100,7 @@ void DownloadUnits::plan(const Picture& picture) {
   for (const auto& [unit, rest] : ours) active_[unit].state = State::coming;
   if (!pause_.held())
     for (const std::uint32_t unit : next(picture)) {
-      if (active_.size() >= kWindow || upstream_bound() >= picture.upstream_left) break;
+      if (active_.size() >= window() || upstream_bound() >= picture.upstream_left) break;
       find(unit, *rest_of(unit, picture.covered));
     }
   // Last: each of these may end the download.
@@ -200,6 +200,10 @@ void DownloadUnits::progress() {
     const ByteCount first = range_of(unit, size_).first;
     share_->progress(unit, partial_->present().run_end(first) - first);
   }
+  if (!size_ || is_whole()) return;
+  const ByteCount here = partial_->present().total();
+  const ByteCount missing = *size_ - std::min(here, *size_);
+  window_.tick(loop_.now(), here, active_.size(), (missing + peers::kUnit - 1) / peers::kUnit);
 }
 
 void DownloadUnits::whole_only() {

@@ -12,6 +12,7 @@
 
 #include "cache/partial_blob.h"
 #include "proxy/peers/sharing.h"
+#include "proxy/peers/unit_window.h"
 #include "proxy/range_plan.h"
 #include "runtime/loop.h"
 
@@ -38,9 +39,6 @@ class DownloadUnits {
     // The disk does not give back what it took.
     virtual void unit_unreadable(const Error& why) = 0;
   };
-  // Units of one download that are being looked for or brought at a time.
-  static constexpr std::size_t kWindow = 8;
-
   DownloadUnits(Owner& owner, Loop& loop, std::unique_ptr<peers::BlobShare> share);
   ~DownloadUnits() { stop(); }
   DownloadUnits(const DownloadUnits&) = delete;
@@ -60,6 +58,8 @@ class DownloadUnits {
   // Looks for what comes next, up to the window: where readers wait, then the first missing ones.
   void plan(const Picture& picture);
   bool is_whole() const { return share_->is_whole(); }
+  // Units that may be looked for or brought at a time; grows while that brings more.
+  std::size_t window() const { return window_.size(); }
   // Is a hash under way that may still take bytes back?
   bool is_hashing() const;
   bool is_looking() const { return !active_.empty(); }
@@ -104,6 +104,7 @@ class DownloadUnits {
   cache::PartialBlobPtr partial_;
   std::optional<ByteCount> size_;
   std::map<std::uint32_t, Unit> active_;
+  peers::UnitWindow window_;
   bool was_whole_ = false;
   std::set<std::uint32_t> settled_;  // compared, or here from a former download
   Ticket pause_;                     // after a refusal

@@ -7,6 +7,12 @@
 namespace layerd::peers {
 namespace {
 
+std::uint64_t sum_of(const Digest& sha256) {
+  std::uint64_t sum = 0;
+  for (const char byte : sha256.raw().substr(0, 8)) sum = sum << 8 | static_cast<unsigned char>(byte);
+  return sum | 1;
+}
+
 // What a node may do of whom nothing is kept: the site pays a copy, the node pays nothing.
 AskAnswer unrecorded_lease(Duration lease) {
   AskAnswer answer;
@@ -92,6 +98,7 @@ void Book::done(Peer& peer, const Tell::Done& done, TimePoint now) {
   Asker* asker = unit == nullptr ? nullptr : admit(*unit, peer);
   if (asker == nullptr) return;
   asker->complete = true;
+  asker->sum = sum_of(done.sha256);
   asker->receiving = false;
   end_lease(*unit, peer);
   release_given(*asker);
@@ -101,23 +108,28 @@ void Book::done(Peer& peer, const Tell::Done& done, TimePoint now) {
 // What upstream gave to two nodes must be the same; if it is not, neither counts.
 void Book::claim(Unit& unit, Asker& asker, const Tell::Done& done) {
   const bool agrees = unit.claim && unit.claim->sha256 == done.sha256;
-  if (unit.claim && unit.claim->is_proved) {
+  if (unit.claim && (unit.claim->is_proved || !done.from_upstream)) {
     if (!agrees) asker.complete = false;  // it has something else, which nobody wants
     return;
   }
   if (!done.from_upstream || unit.disputed || agrees) return;
-  if (!unit.claim) {
-    unit.claim = Unit::Claim{done.sha256, false};
-    return;
-  }
+  if (!unit.claim) return set_claim(unit, done.sha256, false);
   unit.claim.reset();
   unit.disputed = true;
+}
+
+// Nobody is sent to those who have something else.
+void Book::set_claim(Unit& unit, const Digest& sha256, bool is_proved) {
+  unit.claim = Unit::Claim{sha256, is_proved};
+  const auto sum = sum_of(sha256);
+  for (auto& asker : unit.askers)
+    if (asker.complete && asker.sum != 0 && asker.sum != sum) asker.complete = false;
 }
 
 void Book::prove(const Digest& digest, const std::vector<Digest>& units) {
   for (std::uint32_t i = 0; i < units.size(); ++i) {
     const auto at = units_.find(Key{digest, i, false});
-    if (at != units_.end()) at->second->claim = Unit::Claim{units[i], true};
+    if (at != units_.end()) set_claim(*at->second, units[i], true);
   }
 }
 

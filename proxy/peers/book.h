@@ -79,6 +79,7 @@ class Book {
   void note(Unit& unit, Asker& asker, const Ask& ask);
   void expire_leases(Unit& unit, TimePoint now);
   void end_lease(Unit& unit, const Peer& peer);
+  void set_claim(Unit& unit, const Digest& sha256, bool is_proved);
   void done(Peer& peer, const Tell::Done& done, TimePoint now);
   void claim(Unit& unit, Asker& asker, const Tell::Done& done);
   void release_given(Asker& asker);
@@ -88,7 +89,7 @@ class Book {
   // book_choice.cc: who is sent to whom.
   AskAnswer choose(Unit& unit, Asker& asker, const Ask& ask, TimePoint now);
   std::vector<Asker*> sources(Unit& unit, const Asker& asker, const Ask& ask, bool only_apart);
-  std::vector<Asker*> draw(std::vector<Asker*> candidates);
+  std::vector<Asker*> draw(std::vector<Asker*> candidates, const Asker& asker, const Ask& ask);
   AskAnswer refer(Asker& asker, std::vector<Asker*> sources);
   AskAnswer lease(Unit& unit, Asker& asker, TimePoint now);
 

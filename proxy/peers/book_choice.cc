@@ -27,7 +27,7 @@ AskAnswer Book::choose(Unit& unit, Asker& asker, const Ask& ask, TimePoint now) 
   auto found = sources(unit, asker, ask, root_is_avoided);
   if (found.empty()) return lease(unit, asker, now);
   asker.apart = asker.apart || root_is_avoided;
-  return refer(asker, draw(std::move(found)));
+  return refer(asker, draw(std::move(found), asker, ask));
 }
 
 // Those who have the unit, or are receiving it, and are not refused by the asker.
@@ -39,38 +39,48 @@ std::vector<Book::Asker*> Book::sources(Unit& unit, const Asker& asker, const As
     found.push_back(&other);
   }
   const auto is_near = [&ask](const Asker* other) { return other->peer->zone == ask.zone; };
-  prefer(found, [&](const Asker* other) { return is_near(other) && other->complaints == 0; });
-  prefer(found, [](const Asker* other) { return other->complaints == 0; });
   prefer(found, is_near);
-  // Who asks again has waited long enough: nothing that is itself still waiting, if there is better.
-  if (ask.have > 0 || !ask.avoid.empty()) prefer(found, [](const Asker* other) { return other->complete; });
-  // Not those who were sent to the asker themselves.
-  prefer(found, [&asker](const Asker* other) {
-    return other->complete ||
-           std::find(other->given.begin(), other->given.end(), &asker) == other->given.end();
-  });
-  prefer(found, [this](const Asker* other) { return other->children < settings_.children - 0.5; });
   return found;
 }
 
-// At most four, each free slot with the same chance; the least busy first. Always the least busy of all
-// would make a chain of them.
-std::vector<Book::Asker*> Book::draw(std::vector<Asker*> candidates) {
-  const auto room = [this](const Asker* asker) {
-    return std::max(0.1, settings_.children - asker->children);
+// At most four, the least busy first. Those of a better rank come before those of a worse one; within one
+// each free slot has the same chance: always the least busy of all would make a chain of them.
+std::vector<Book::Asker*> Book::draw(std::vector<Asker*> candidates, const Asker& asker, const Ask& ask) {
+  const auto room = [this](const Asker* one) { return std::max(0.1, settings_.children - one->children); };
+  const auto has_slot = [this](const Asker* one) { return one->children < settings_.children - 0.5; };
+  const auto rank = [&](const Asker* one) {
+    const bool is_fed_by_asker =  // as far as it did what it was told
+        !one->complete && std::find(one->given.begin(), one->given.end(), &asker) != one->given.end();
+    return (has_slot(one) ? 0 : 4) + (one->complaints > 0 ? 2 : 0) + is_fed_by_asker;
   };
-  double all = 0;
-  for (const auto* candidate : candidates) all += room(candidate);
+  const auto draw_from = [this, room](std::vector<Asker*> pool, std::size_t most,
+                                      std::vector<Asker*>& drawn) {
+    double all = 0;
+    for (auto* one : pool) all += room(one);
+    for (; most > 0 && !pool.empty(); --most) {
+      double at = std::uniform_real_distribution<double>(0, all)(random_);
+      std::size_t i = 0;
+      while (i + 1 < pool.size() && (at -= room(pool[i])) > 0) ++i;
+      all -= room(pool[i]);
+      drawn.push_back(pool[i]);
+      pool[i] = pool.back();
+      pool.pop_back();
+    }
+  };
   std::vector<Asker*> drawn;
-  while (drawn.size() < kMostSources && !candidates.empty()) {
-    double at = std::uniform_real_distribution<double>(0, all)(random_);
-    std::size_t i = 0;
-    while (i + 1 < candidates.size() && (at -= room(candidates[i])) > 0) ++i;
-    all -= room(candidates[i]);
-    drawn.push_back(candidates[i]);
-    candidates[i] = candidates.back();
-    candidates.pop_back();
-  }
+  const auto pool_of = [&](int wanted, bool only_complete) {
+    std::vector<Asker*> pool;
+    for (auto* one : candidates)
+      if (rank(one) == wanted && (one->complete || !only_complete) &&
+          std::find(drawn.begin(), drawn.end(), one) == drawn.end())
+        pool.push_back(one);
+    return pool;
+  };
+  // Who asks again has waited long enough: half of the named ones have all of it, if there are such.
+  if (ask.have > 0 || !ask.avoid.empty()) draw_from(pool_of(0, true), kMostSources / 2, drawn);
+  for (int best = 0; best < 8 && drawn.size() < kMostSources; ++best)
+    if (drawn.empty() || (best & 2) == 0)  // who failed somebody is not named while there are others
+      draw_from(pool_of(best, false), kMostSources - drawn.size(), drawn);
   std::stable_sort(drawn.begin(), drawn.end(), [](const Asker* a, const Asker* b) {
     return a->peer->load + a->peer->given < b->peer->load + b->peer->given;
   });

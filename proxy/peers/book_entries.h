@@ -23,8 +23,8 @@ struct Book::Peer {
 // A peer's part in one unit.
 struct Book::Asker {
   Peer* peer = nullptr;
-  std::size_t number = 0;  // in the order in which they came
   ByteCount have = 0;
+  std::uint64_t sum = 0;  // the beginning of its hash of the unit; 0: not known
   bool complete = false;
   bool receiving = false;  // it was told where to take the unit from, and has not given up
   bool apart = false;      // fed by a stand-in for the first root, or is one

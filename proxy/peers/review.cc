@@ -10,10 +10,16 @@
 namespace layerd::peers {
 namespace {
 
+constexpr ByteCount kAhead = 1_MiB;
+
 class Review {
  public:
   Review(SiteParts& parts, UnitStream& stream, Suspicion suspicion)
-      : parts_(parts), stream_(stream), suspicion_(suspicion) {}
+      : parts_(parts), stream_(stream), suspicion_(suspicion) {
+    const auto share = stream.share();
+    const auto* part = share ? share->find_part(stream.unit().unit) : nullptr;
+    if (part == nullptr || part->has_complained) suspicion_.needs_root = false;
+  }
 
   void begin() {
     pending_ = parts_.wire.probe(parts_.member(stream_.member()), Probe{stream_.unit()},
@@ -25,6 +31,18 @@ class Review {
   double rate() const { return std::max(1.0, stream_.rate(parts_.now())); }
   bool is_faster(const ProbeAnswer& how) const {
     return how.has_slot && static_cast<double>(how.rate) > parts_.settings.faster * rate();
+  }
+
+  // A node that is much slower than this one, whatever it is asked for.
+  bool is_slow_node(const ProbeAnswer& how) const {
+    const double all = static_cast<double>(how.rate) * (how.load + 1);
+    return all > 0 && all * (parts_.settings.faster - 1) < parts_.speeds.best_of_all();
+  }
+  void judge_root(const ProbeAnswer& root) {
+    const auto share = stream_.share();
+    const auto* part = share ? share->find_part(stream_.unit().unit) : nullptr;
+    if (part == nullptr || part->has_complained || !suspicion_.is_slow || !is_slow_node(root)) return;
+    suspicion_.needs_root = true;
   }
 
   // Calls out: the stream, and with it this, may be gone afterwards.
@@ -41,7 +59,9 @@ class Review {
   void leave_for(const std::string& id) {
     const auto share = stream_.share();
     if (!share || share->is_closed()) return;
-    share->part(stream_.unit().unit).prefer = id;
+    auto& part = share->part(stream_.unit().unit);
+    part.prefer = id;
+    part.left = stream_.member();
     leave("another gives the unit faster");
   }
 
@@ -56,6 +76,7 @@ class Review {
     source_ = *std::move(how);
     // It has all of it and is slow by itself: others may have it, too.
     if (source_.complete) return ask({stream_.member()});
+    if (source_.path.empty()) judge_root(source_);
     if (source_.path.empty()) return suspicion_.needs_root ? ask({stream_.member()}) : void();
     pending_ = parts_.wire.probe(parts_.member(source_.path.back()), Probe{stream_.unit()},
                                  [this](const Result<ProbeAnswer>& root) { on_root(root); });
@@ -66,11 +87,11 @@ class Review {
     const auto id = source_.path.back();
     std::vector<std::string> slow{stream_.member()};
     slow.insert(slow.end(), source_.path.begin(), source_.path.end());
-    constexpr ByteCount kAhead = 1_MiB;
-    const bool is_ahead = root && (root->complete || root->have > here() + kAhead);
+    is_ahead_ = root && (root->complete || root->have > here() + kAhead);
+    if (root && !is_ahead_) judge_root(*root);
     if (root && root->complete && is_faster(*root) && parts_.is_source(id)) return leave_for(id);
-    if (is_ahead) slow.pop_back();
-    if (suspicion_.needs_root || (is_ahead && suspicion_.is_slow)) ask(std::move(slow));
+    if (is_ahead_) slow.pop_back();
+    if (suspicion_.needs_root || (is_ahead_ && suspicion_.is_slow)) ask(std::move(slow));
   }
 
   void ask(std::vector<std::string> slow) {
@@ -108,7 +129,9 @@ class Review {
     const auto share = stream_.share();
     auto& part = share->part(stream_.unit().unit);
     if (suspicion_.needs_root) {
+      part.has_complained = true;
       share->set_leased(part, true);
+      part.left = stream_.member();
       part.told = parts_.now();
       return leave("upstream is faster");
     }
@@ -131,15 +154,21 @@ class Review {
     });
     if (answered.empty()) return;
     const auto& best = answered.front();
+    const bool has_more = best.how.complete || best.how.have > here() + kAhead;
     const bool is_worth_it =
-        best.how.complete ? is_faster(best.how) || suspicion_.needs_root : suspicion_.needs_root;
-    if (is_worth_it) leave_for(std::string(best.id));
+        suspicion_.needs_root || (is_ahead_ && has_more) || (best.how.complete && is_faster(best.how));
+    if (!is_worth_it) return;
+    const auto share = stream_.share();
+    if (share && suspicion_.needs_root && !best.how.complete)
+      share->part(stream_.unit().unit).has_complained = true;
+    leave_for(std::string(best.id));
   }
 
   SiteParts& parts_;
   UnitStream& stream_;
-  const Suspicion suspicion_;
+  Suspicion suspicion_;
   ProbeAnswer source_;
+  bool is_ahead_ = false;  // the root has clearly more than we have
   std::vector<std::string> slow_;
   Ticket pending_;
 };

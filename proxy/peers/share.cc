@@ -4,6 +4,7 @@
 #include <set>
 
 #include "proxy/peers/message_fields.h"
+#include "proxy/peers/recheck.h"
 #include "proxy/peers/unit_search.h"
 #include "runtime/log.h"
 
@@ -48,7 +49,7 @@ bool ShareCore::want(const UnitName& unit) {
 void ShareCore::set_leased(UnitPart& part, bool is_leased) {
   if (part.is_leased == is_leased) return;
   part.is_leased = is_leased;
-  is_leased ? ++parts_.leases : --parts_.leases;
+  parts_.ask_turns.leased(is_leased);
   if (is_leased) parts_.metrics.leases_taken.add();
 }
 
@@ -59,8 +60,8 @@ void ShareCore::begins(std::uint32_t unit, const std::shared_ptr<UnitStream>& st
   one.stream = stream;
   one.began = parts_.now();
   one.began_at = stream->range().first - begin_of(unit);
-  if (std::find(one.givers.begin(), one.givers.end(), stream->member()) == one.givers.end())
-    one.givers.push_back(stream->member());
+  if (!contains(one.givers, stream->member())) one.givers.push_back(stream->member());
+  note_chain(one);
   total_ = total;
 }
 
@@ -72,11 +73,36 @@ void ShareCore::begins_upstream(std::uint32_t unit) {
   one.began_at = one.have;
 }
 
+// The path of a stream changes while it runs: noted when it begins and when it ends.
+void ShareCore::note_chain(UnitPart& one) const {
+  const auto stream = one.stream.lock();
+  if (!stream) return;
+  for (const auto& id : stream->path())
+    if (one.chain.size() < 2 * kMostIds && id != parts_.self() && !contains(one.chain, id))
+      one.chain.push_back(id);
+}
+
+bool ShareCore::is_tainted(std::uint32_t unit, const std::string& member,
+                           const std::vector<std::string>& path) {
+  const auto& wrong = part(unit).wrong;
+  const auto is_bad = [&](const std::string& id) {
+    return contains(wrong, id) || parts_.acquaintances.is_banned(id, parts_.now());
+  };
+  return is_bad(member) || std::any_of(path.begin(), path.end(), is_bad);
+}
+
 void ShareCore::avoid(std::uint32_t unit, const std::string& member) {
   auto& avoid = part(unit).avoid;
   if (std::find(avoid.begin(), avoid.end(), member) != avoid.end()) return;
   if (avoid.size() >= kMostIds) avoid.erase(avoid.begin());
   avoid.push_back(member);
+}
+
+std::vector<std::string> ShareCore::avoided(std::uint32_t unit) {
+  const auto& one = part(unit);
+  auto ids = one.avoid;
+  if (!one.left.empty() && ids.size() < kMostIds && !contains(ids, one.left)) ids.push_back(one.left);
+  return ids;
 }
 
 void ShareCore::give_up(std::uint32_t unit, bool whole_only) {
@@ -91,7 +117,12 @@ void ShareCore::give_up(std::uint32_t unit, bool whole_only) {
 void ShareCore::progress(std::uint32_t unit, ByteCount have) {
   auto* one = find_part(unit);
   if (one == nullptr) return;
-  one->have = std::max(one->have, have);
+  const ByteCount more = have - std::min(have, one->have);
+  one->have += more;
+  if (one->source.empty()) {
+    parts_.metrics.bytes_from_upstream.add(more);
+    parts_.speeds.received(more, parts_.now());
+  }
   if (!one->is_leased || parts_.now() - one->told < parts_.settings.alive_every) return;
   one->told = parts_.now();
   parts_.teller.alive(one->coordinator, {name(unit), one->have});
@@ -109,9 +140,12 @@ void ShareCore::failed(std::uint32_t unit, const Error& why) {
     }
     return give_up(unit);
   }
+  note_chain(*one);
   // A lease outlives the member that was to bring the bytes.
-  avoid(unit, one->source);
-  parts_.acquaintances.fault(one->source, why.message);
+  if (one->source != one->left) {
+    avoid(unit, one->source);
+    parts_.acquaintances.fault(one->source, why.message);
+  }
   one->source.clear();
   one->stream.reset();
 }
@@ -128,15 +162,17 @@ std::optional<Digest> ShareCore::expected(std::uint32_t unit, const UnitPart& on
 
 bool ShareCore::arrived(std::uint32_t unit, const Digest& sha256, bool from_upstream) {
   auto& one = part(unit);
+  note_chain(one);
   const auto hash = expected(unit, one);
-  if (hash && *hash != sha256 && !from_upstream && one.refused != sha256) return refuse(unit, one, sha256);
+  // The same from another member says nothing: it may have it from the first. Upstream decides.
+  if (hash && *hash != sha256 && !from_upstream) return refuse(unit, one, sha256);
   if (hash && *hash != sha256) {
-    // Upstream, or two members independently, say otherwise: whoever claimed this was wrong.
+    // Upstream says otherwise: whoever claimed this was wrong.
     if (!prover_.empty()) parts_.acquaintances.fault(prover_, "its hashes of units are not those of others");
     proofs_.clear();
     prover_.clear();
   }
-  received_.push_back({unit, sha256, from_upstream ? std::vector<std::string>{} : one.givers});
+  received_.push_back({unit, sha256, from_upstream ? std::vector<std::string>{} : one.chain});
   (from_upstream ? parts_.metrics.units_from_upstream : parts_.metrics.units_from_members).add();
   const auto range = range_of(name(unit), total_);
   const std::chrono::duration<double> took = parts_.now() - one.began;
@@ -161,8 +197,11 @@ bool ShareCore::refuse(std::uint32_t unit, UnitPart& one, const Digest& sha256) 
         .field("digest", blob_.digest.str())
         .field("unit", std::uint64_t{unit});
   }
-  if (refused_.size() < 1'024) refused_.push_back({unit, sha256, std::move(one.givers)});
-  one.refused = sha256;
+  if (refused_.size() < 1'024) refused_.push_back({unit, sha256, one.chain});
+  ++one.refusals;
+  for (const auto& id : one.chain)
+    if (one.wrong.size() < 2 * kMostIds && !contains(one.wrong, id)) one.wrong.push_back(id);
+  one.chain.clear();
   one.givers.clear();
   one.source.clear();
   one.stream.reset();
@@ -188,30 +227,56 @@ void ShareCore::whole_only() {
 
 void ShareCore::verified(const std::vector<Digest>& units) {
   parts_.coordinator.book().prove(blob_.digest, units);
-  for (const auto& refused : refused_)
-    if (refused.givers.size() == 1 && refused.unit < units.size() && units[refused.unit] != refused.sha256)
-      parts_.acquaintances.ban(refused.givers.front(), parts_.settings.banned, "it sent wrong bytes",
-                               parts_.now());
+  settle_single(units);
+  std::erase_if(refused_, [&units](const Received& one) {
+    return one.unit >= units.size() || units[one.unit] == one.sha256;
+  });
+  const auto guilty = blamed(std::move(refused_));
+  if (guilty.size() == 1)  // else it may be any of them
+    parts_.acquaintances.ban(*guilty.begin(), parts_.settings.banned, "it sent wrong bytes", parts_.now());
   refused_.clear();
   received_.clear();
+}
+
+// A blob of one unit is compared by its own digest and never arrives as a unit: who asks now is sent to us.
+void ShareCore::settle_single(const std::vector<Digest>& units) {
+  for (auto& [unit, one] : units_) {
+    set_leased(one, false);
+    const bool has_hash = unit < units.size() && !is_whole_;
+    if (!one.coordinator.empty() && has_hash)
+      parts_.teller.done(one.coordinator, {name(unit), units[unit], one.chain.empty()});
+    one.coordinator.clear();
+  }
 }
 
 void ShareCore::mismatched() {
   proofs_.clear();
   prover_.clear();
-  for (auto& [unit, one] : units_) one.claim.reset();
-  parts_.coordinator.book().drop_claims(blob_.digest);
+  for (auto& [unit, one] : units_) {
+    one.claim.reset();
+    note_chain(one);
+    if (!one.chain.empty()) received_.push_back({unit, Digest(), one.chain});
+  }
   std::map<std::string, unsigned> gave;
   for (const auto& received : received_)
-    for (const auto& giver : received.givers) ++gave[giver];
+    for (const auto& giver : received.chain) ++gave[giver];
   if (gave.empty()) return;  // upstream's own fault
   parts_.metrics.wrong_blobs.add();
+  constexpr std::size_t kMostSuspects = 32;
+  // The first time it is asked which units differ from what upstream gave to others; those are fetched again.
+  const bool is_first = parts_.suspects.count(blob_.digest) == 0;
+  if (is_first && !is_whole_ && parts_.suspects.size() < kMostSuspects) {
+    parts_.rechecks[blob_.digest] = start_recheck(parts_, blob_, received_);
+    parts_.suspects[blob_.digest] = std::move(received_);
+    received_.clear();
+    return;
+  }
   // Who gave the wrong units shows when the blob is here rightly; until then nobody of them is asked again.
+  parts_.coordinator.book().drop_claims(blob_.digest);
   for (const auto& [giver, units] : gave)
     parts_.acquaintances.ban(giver, parts_.settings.banned,
                              "it gave " + std::to_string(units) + " units of a blob whose digest was wrong",
                              parts_.now());
-  constexpr std::size_t kMostSuspects = 32;
   if (parts_.suspects.size() < kMostSuspects) parts_.suspects[blob_.digest] = std::move(received_);
   received_.clear();
   if (parts_.alone.size() < 1'024) parts_.alone.insert(blob_.digest);
@@ -219,14 +284,14 @@ void ShareCore::mismatched() {
 
 void acquit(SiteParts& parts, const std::vector<Received>& suspects, const std::vector<Digest>& units) {
   if (units.empty()) return;  // nothing to compare with: suspected they stay
-  std::set<std::string> guilty, suspected;
+  std::set<std::string> suspected;
+  std::vector<Received> wrong;
   for (const auto& received : suspects) {
     const bool is_right = received.unit < units.size() && units[received.unit] == received.sha256;
-    for (const auto& giver : received.givers) {
-      suspected.insert(giver);
-      if (!is_right) guilty.insert(giver);
-    }
+    suspected.insert(received.chain.begin(), received.chain.end());
+    if (!is_right) wrong.push_back(received);
   }
+  const auto guilty = blamed(std::move(wrong));
   for (const auto& id : suspected) {
     if (guilty.count(id) == 0) parts.acquaintances.unban(id);
   }
@@ -239,7 +304,7 @@ void acquit(SiteParts& parts, const std::vector<Received>& suspects, const std::
 std::vector<std::string> ShareCore::neighbours() const {
   std::vector<std::string> ids;
   for (auto at = received_.rbegin(); at != received_.rend() && ids.size() < kMostSources; ++at)
-    for (const auto& giver : at->givers)
+    for (const auto& giver : at->chain)
       if (std::find(ids.begin(), ids.end(), giver) == ids.end()) ids.push_back(giver);
   return ids;
 }

@@ -23,12 +23,18 @@ struct UnitPart {
   ByteCount have = 0;              // bytes from the unit's beginning
   TimePoint began{};               // the present source
   ByteCount began_at = 0;          // bytes that were here then
-  std::vector<std::string> avoid;  // members that failed us, or were too slow
+  std::vector<std::string> avoid;  // members that failed us
   std::optional<Digest> claim;
   bool is_proved = false;
-  std::optional<Digest> refused;    // a hash that was thrown away: the same from elsewhere counts
+  unsigned refusals = 0;            // how often what members gave was thrown away
+  std::vector<std::string> wrong;   // the chain of what was thrown away
   std::vector<std::string> givers;  // of its bytes
+  std::vector<std::string> chain;   // they, and who fed them
+  ByteCount sought_from = 0;        // where the last find() began ...
+  unsigned in_vain = 0;             // ... and how many before it brought nothing
+  bool has_complained = false;      // of everybody who brings it: once for each unit
   std::string prefer;               // the watchdog's choice for the next find()
+  std::string left;                 // the member that was left last for a faster one: not avoided for longer
   std::string source;               // the member that brings it; empty: upstream, or nobody yet
   std::weak_ptr<UnitStream> stream;
 };
@@ -58,11 +64,16 @@ class ShareCore : public std::enable_shared_from_this<ShareCore> {
   void when_wanted(Callback<void(std::uint32_t unit)> wanted) { wanted_ = std::move(wanted); }
   // Has the download bring it, for another member. False: it does not do that, or does so often enough.
   bool want(const UnitName& unit);
+  bool is_wanted(std::uint32_t unit) const { return wanted_units_.count(unit) != 0; }
 
   // A stream from a member begins.
   void begins(std::uint32_t unit, const std::shared_ptr<UnitStream>& stream, ByteCount total);
   void set_leased(UnitPart& part, bool is_leased);
+  // Whom the coordinator shall not name.
+  std::vector<std::string> avoided(std::uint32_t unit);
   void avoid(std::uint32_t unit, const std::string& member);
+  // Is a stream from this member, fed by `path`, one that leads to wrong bytes as far as is known?
+  bool is_tainted(std::uint32_t unit, const std::string& member, const std::vector<std::string>& path);
   // The next source is our own upstream request.
   void begins_upstream(std::uint32_t unit);
   // The coordinator is told that nothing is to be expected of us.
@@ -87,6 +98,8 @@ class ShareCore : public std::enable_shared_from_this<ShareCore> {
   void ask_proofs();
   std::optional<Digest> expected(std::uint32_t unit, const UnitPart& part) const;
   bool refuse(std::uint32_t unit, UnitPart& part, const Digest& sha256);
+  void note_chain(UnitPart& part) const;
+  void settle_single(const std::vector<Digest>& units);
   ByteCount begin_of(std::uint32_t unit) const { return is_whole_ ? 0 : unit * kUnit; }
 
   enum class Who : std::uint8_t { unasked, asking, known };

@@ -8,9 +8,9 @@
 #include <set>
 #include <string>
 
+#include "proxy/peers/ask_turns.h"
 #include "proxy/peers/coordinator.h"
 #include "proxy/peers/noted_wire.h"
-#include "proxy/peers/speeds.h"
 #include "proxy/peers/streams.h"
 #include "proxy/peers/teller.h"
 #include "proxy/peers/uploads.h"
@@ -25,7 +25,7 @@ class ShareCore;
 struct Received {
   std::uint32_t unit = 0;
   Digest sha256;
-  std::vector<std::string> givers;
+  std::vector<std::string> chain;  // who gave its bytes, and who fed those
 };
 
 struct SiteParts {
@@ -40,9 +40,10 @@ struct SiteParts {
         acquaintances(settings, metrics),
         coordinator(loop, shelf, acquaintances, settings, metrics, seed + 1),
         wire(loop, wire_, acquaintances, coordinator, metrics),
-        streams(loop, acquaintances, metrics),
-        uploads(loop, shelf, streams, acquaintances, settings, metrics, may_share),
+        streams(loop, acquaintances, speeds, metrics),
+        uploads(loop, shelf, streams, acquaintances, speeds, settings, metrics, may_share),
         turns(loop, settings.leaseless),
+        ask_turns(loop, settings),
         teller(loop, settings.tell_after,
                [this](const std::string& to, Tell tell) { deliver(to, std::move(tell)); }) {}
 
@@ -74,15 +75,16 @@ struct SiteParts {
   Acquaintances acquaintances;
   Coordinator coordinator;
   NotedWire wire;
+  Speeds speeds;
   Streams streams;
   Uploads uploads;
   UpstreamTurns turns;
+  AskTurns ask_turns;
   Teller teller;
-  Speeds speeds;
-  unsigned leases = 0;  // that this node holds
   std::set<ShareCore*> shares;
   std::set<Digest> alone;                            // whose next attempt asks upstream alone
   std::map<Digest, std::vector<Received>> suspects;  // of blobs that were wrong
+  std::map<Digest, Ticket> rechecks;                 // of such blobs, that run
   std::map<std::uint64_t, Ticket> sending;           // tells on their way
   std::uint64_t next_sending = 0;
 };

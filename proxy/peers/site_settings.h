@@ -22,9 +22,11 @@ struct SiteSettings {
   unsigned coordinators = 3;  // asked for one unit, those known to be dead not counted
   unsigned rounds = 4;        // asks of one coordinator for one unit
   Duration slot_wait = std::chrono::milliseconds(200);  // all candidates are full: asked again after this ...
-  unsigned slot_waits = 10;                             // ... so often, before upstream is
+  unsigned slot_waits = 20;                             // ... so often, before upstream is
   unsigned leases_at_once = 4;                          // who fetches so many units for the site ...
   Duration lease_wait = std::chrono::milliseconds(200);  // ... lets others ask first for so long
+  Duration vain_first = std::chrono::milliseconds(50);   // before a unit is sought without progress once more
+  Duration vain_most = std::chrono::seconds(1);          // twice as long each time, up to this
   unsigned leaseless = 4;                                // upstream fetches without a lease, of this node
   Duration jitter = std::chrono::milliseconds(200);      // before one of them
 

@@ -85,6 +85,7 @@ void UnitStream::arrived(ByteCount bytes) {
   last_byte_ = streams_.loop_.now();
   streams_.acquaintances_.gave(member_, bytes);
   streams_.metrics_.bytes_from_members.add(bytes);
+  streams_.speeds_.received(bytes, last_byte_);
 }
 
 std::vector<std::string> UnitStream::path() const {

@@ -9,6 +9,7 @@
 
 #include "proxy/http/client.h"
 #include "proxy/peers/acquaintances.h"
+#include "proxy/peers/speeds.h"
 #include "proxy/peers/unit_key.h"
 #include "runtime/loop.h"
 
@@ -81,8 +82,8 @@ class UnitStream : public std::enable_shared_from_this<UnitStream> {
 
 class Streams {
  public:
-  Streams(Loop& loop, Acquaintances& acquaintances, SiteMetrics& metrics)
-      : loop_(loop), acquaintances_(acquaintances), metrics_(metrics) {}
+  Streams(Loop& loop, Acquaintances& acquaintances, Speeds& speeds, SiteMetrics& metrics)
+      : loop_(loop), acquaintances_(acquaintances), speeds_(speeds), metrics_(metrics) {}
 
   // Who feeds this node with the unit, the nearest first; empty: nobody, or upstream.
   std::vector<std::string> path_of(const UnitKey& key) const;
@@ -98,6 +99,7 @@ class Streams {
   friend class UnitStream;
   Loop& loop_;
   Acquaintances& acquaintances_;
+  Speeds& speeds_;
   SiteMetrics& metrics_;
   std::unordered_multimap<UnitKey, UnitStream*, UnitKeyHash> streams_;
   Callback<void()> wake_;

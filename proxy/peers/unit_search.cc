@@ -4,6 +4,7 @@
 
 #include "proxy/peers/message_fields.h"
 #include "proxy/peers/probe_round.h"
+#include "runtime/log.h"
 
 namespace layerd::peers {
 namespace {
@@ -18,8 +19,19 @@ class UnitSearch final : public Pending<UnitSource> {
         rest_(rest),
         name_(share_->name(unit)) {}
 
+  // Who seeks the same again and again waits longer each time, whatever the reason is.
   void begin() {
-    pending_ = parts_.loop.post([this] { first(); });
+    auto& one = part();
+    one.in_vain = one.in_vain > 0 && rest_.first <= one.sought_from ? one.in_vain + 1 : 1;
+    one.sought_from = rest_.first;
+    constexpr unsigned kFree = 4;
+    if (one.in_vain <= kFree) {
+      pending_ = parts_.loop.post([this] { first(); });
+      return;
+    }
+    const auto doubled = parts_.settings.vain_first * (1u << std::min(one.in_vain - kFree - 1, 10u));
+    pending_ = parts_.loop.after(std::min<Duration>(doubled, parts_.settings.vain_most), "peers: in vain",
+                                 [this] { first(); });
   }
 
  private:
@@ -27,12 +39,20 @@ class UnitSearch final : public Pending<UnitSource> {
 
   void on_cancel() noexcept override { stop(); }
   void stop() {
+    count_out();
     pending_.reset();
     holders_.reset();
     stream_.reset();
   }
 
   void first() {
+    if (parts_.rechecks.count(name_.blob.digest) != 0) {  // it will say whom to avoid
+      pending_ = parts_.loop.after(std::chrono::milliseconds(20), "peers: recheck", [this] { first(); });
+      return;
+    }
+    if (parts_.alone.count(name_.blob.digest) != 0) return upstream(false);  // members spoiled it twice
+    // Members have said the same against the claim, or one after the other was wrong: upstream decides.
+    if (part().refusals >= 2) return wait_for_turn();
     part().have = rest_.first - range_of(name_, std::nullopt).first;
     const std::string prefer = std::move(part().prefer);
     part().prefer.clear();
@@ -40,9 +60,19 @@ class UnitSearch final : public Pending<UnitSource> {
     leased_ = part().is_leased;  // what brought it under this lease failed, or the watchdog fetched a lease
     if (leased_) return;         // until the holders are known
     if (!prefer.empty()) return consider({prefer}, After::ask);
-    if (parts_.leases < parts_.settings.leases_at_once) return ask();
-    // Who is ahead would fetch everything, and be the bottleneck of all that want it.
-    pending_ = parts_.loop.after(parts_.settings.lease_wait, "peers: others first", [this] { ask(); });
+    if (share_->is_wanted(unit_) || is_ours()) return ask();  // others wait for it, or will be sent to us
+    pending_ = parts_.ask_turns.wait([this](const Result<Ok>&) {
+      is_counted_ = true;
+      ask();
+    });
+  }
+
+  bool is_ours() const {
+    const auto best = parts_.coordinator.ranking().first(name_.blob.digest, name_.unit, 1);
+    return !best.empty() && best.front()->id == parts_.self();
+  }
+  void count_out() {
+    if (std::exchange(is_counted_, false)) parts_.ask_turns.answered();
   }
 
   // What to do when none of the candidates will have us.
@@ -54,9 +84,11 @@ class UnitSearch final : public Pending<UnitSource> {
     ask.unit = name_;
     ask.have = part().have;
     ask.rights = share_->rights();
-    ask.avoid = part().avoid;
+    ask.avoid = share_->avoided(unit_);
     pending_ = ask_coordinator(parts_, std::move(ask), [this](Result<Directed> directed) {
-      directed ? on_answer(*std::move(directed)) : without_coordinator();
+      if (!directed) return count_out(), without_coordinator();
+      if (directed->answer.kind != AskAnswer::Kind::fetch) count_out();
+      on_answer(*std::move(directed));
     });
   }
 
@@ -74,6 +106,7 @@ class UnitSearch final : public Pending<UnitSource> {
     switch (answer.kind) {
       case AskAnswer::Kind::fetch:
         share_->set_leased(part(), true);
+        count_out();
         leased_ = true;
         return holders_are_known_ ? from_holders(After::upstream_leased) : void();
       case AskAnswer::Kind::from:
@@ -131,24 +164,25 @@ class UnitSearch final : public Pending<UnitSource> {
                          });
   }
 
-  bool is_avoided(const std::string& id) {
-    const auto& avoid = part().avoid;
-    return std::find(avoid.begin(), avoid.end(), id) != avoid.end();
-  }
+  bool is_avoided(const std::string& id) { return id == part().left || contains(part().avoid, id); }
 
   void choose(std::vector<Candidate> answered, const std::vector<std::string>& ids, After after) {
     const auto have = part().have;
     const auto self = parts_.self();
-    const bool is_full =
-        std::any_of(answered.begin(), answered.end(), [](const Candidate& one) { return !one.how.has_slot; });
-    full_ = full_ || is_full;
+    bool is_full = false;
+    for (const auto& one : answered) {
+      if (one.how.has_slot) continue;
+      is_full = true;
+      full_.push_back(one.id);
+    }
     std::erase_if(answered, [&](const Candidate& one) {
       const auto& path = one.how.path;
       const bool is_fed_by_us = std::find(path.begin(), path.end(), self) != path.end();
-      if (is_fed_by_us) share_->avoid(unit_, one.id);
+      const bool is_tainted = share_->is_tainted(unit_, one.id, path);
+      if (is_fed_by_us || is_tainted) share_->avoid(unit_, one.id);
       // Without a coordinator nobody says that it is still on its way: only what is there counts.
       const bool has_it = after == After::ask || one.how.complete || one.how.have > have;
-      return is_fed_by_us || !one.how.has_slot || !has_it;
+      return is_fed_by_us || is_tainted || !one.how.has_slot || !has_it;
     });
     if (answered.empty() && !is_full)
       for (const auto& id : ids) share_->avoid(unit_, id);
@@ -172,14 +206,24 @@ class UnitSearch final : public Pending<UnitSource> {
     if (get.path.size() > kMostIds) get.path.erase(get.path.begin(), get.path.end() - kMostIds);
     stream_ = std::make_shared<UnitStream>(parts_.streams, share_, name_, id);
     pending_ = parts_.wire.get(parts_.member(id), get, [this, id, after](Result<UnitAnswer> answered) {
-      if (answered && fits(*answered)) return opened(*std::move(answered));
+      if (answered && fits(*answered) && !share_->is_tainted(unit_, id, answered->path))
+        return opened(*std::move(answered));
       stream_.reset();
+      note_refusal(id, answered ? "its answer does not fit" : answered.error().message);
       if (!answered && answered.error().code == Errc::overloaded)
-        full_ = true;
+        full_.push_back(id);
       else
         share_->avoid(unit_, id);
       take(after);
     });
+  }
+
+  void note_refusal(const std::string& id, std::string_view why) {
+    LogLine(LogLevel::debug, "member_refused")
+        .field("member", id)
+        .field("digest", share_->blob().digest.str())
+        .field("unit", std::uint64_t{unit_})
+        .field("why", printable(why));
   }
 
   // The range that was asked for, but for an end behind that of the blob; and nobody we feed ourselves.
@@ -210,14 +254,18 @@ class UnitSearch final : public Pending<UnitSource> {
   void none_left(After after) {
     switch (after) {
       case After::ask:
-        if (full_ && slot_waits_ < parts_.settings.slot_waits) {
-          full_ = false;
-          ++slot_waits_;
-          pending_ = parts_.loop.after(parts_.settings.slot_wait, "peers: a slot", [this] { ask(); });
-          return;
+        if (full_.empty()) {
+          ++rounds_;
+          return ask();
         }
-        ++rounds_;
-        return ask();
+        // They had their time: whoever coordinates shall name others, or send us upstream.
+        if (++slot_waits_ > parts_.settings.slot_waits) {
+          ++rounds_;
+          for (const auto& id : full_) share_->avoid(unit_, id);
+        }
+        full_.clear();
+        pending_ = parts_.loop.after(parts_.settings.slot_wait, "peers: a slot", [this] { ask(); });
+        return;
       case After::upstream_leased:
         return upstream(true);
       case After::upstream_turn:
@@ -265,8 +313,9 @@ class UnitSearch final : public Pending<UnitSource> {
   const ByteRange rest_;
   const UnitName name_;
   unsigned rounds_ = 0, slot_waits_ = 0;
-  bool full_ = false;    // a candidate had no slot
-  bool leased_ = false;  // waits for the holders to be known
+  bool is_counted_ = false;        // among the asks that are under way
+  std::vector<std::string> full_;  // candidates without a slot
+  bool leased_ = false;            // waits for the holders to be known
   bool holders_are_known_ = false;
   std::vector<Candidate> candidates_;
   std::shared_ptr<UnitStream> stream_;

@@ -76,10 +76,12 @@ class Uploads::Running final : public Upload {
 };
 
 Uploads::Uploads(Loop& loop, Shelf& shelf, const Streams& streams, Acquaintances& acquaintances,
-                 const SiteSettings& settings, SiteMetrics& metrics, const SharePolicy& may_share)
+                 const Speeds& speeds, const SiteSettings& settings, SiteMetrics& metrics,
+                 const SharePolicy& may_share)
     : loop_(loop),
       shelf_(shelf),
       streams_(streams),
+      speeds_(speeds),
       settings_(settings),
       metrics_(metrics),
       may_share_(may_share),
@@ -100,7 +102,8 @@ ProbeAnswer Uploads::probe(const Probe& probe) const {
   const auto key = key_of(probe.unit);
   answer.path = streams_.path_of(key);
   answer.path.resize(std::min<std::size_t>(answer.path.size(), 32));
-  answer.rate = static_cast<ByteCount>(state_->best / (state_->running + 1.0));
+  // A link is taken to be as fast one way as the other: in a slow site nobody has shown yet what it can give.
+  answer.rate = static_cast<ByteCount>(std::max(state_->best, speeds_.best_of_all()) / (answer.load + 1.0));
   if (!may_share_(probe.unit.blob.registry, probe.unit.blob.repository)) return answer;
   const auto held = shelf_.held(probe.unit.blob, range_of(probe.unit, std::nullopt));
   if (!held) return answer;

@@ -20,7 +20,8 @@ using SharePolicy = std::function<bool(const std::string& registry, const std::s
 class Uploads {
  public:
   Uploads(Loop& loop, Shelf& shelf, const Streams& streams, Acquaintances& acquaintances,
-          const SiteSettings& settings, SiteMetrics& metrics, const SharePolicy& may_share);
+          const Speeds& speeds, const SiteSettings& settings, SiteMetrics& metrics,
+          const SharePolicy& may_share);
   ~Uploads();
 
   ProbeAnswer probe(const Probe& probe) const;
@@ -38,6 +39,7 @@ class Uploads {
   Loop& loop_;
   Shelf& shelf_;
   const Streams& streams_;
+  const Speeds& speeds_;
   const SiteSettings& settings_;
   SiteMetrics& metrics_;
   const SharePolicy& may_share_;

@@ -1,7 +1,7 @@
 #include "proxy/peers/watchdog.h"
 
 #include "proxy/peers/review.h"
-#include "runtime/log.h"
+#include "proxy/peers/share.h"
 
 namespace layerd::peers {
 
@@ -26,15 +26,24 @@ void Watchdog::tick() {
     second = std::max(second, std::min(best, rate));
     best = std::max(best, rate);
   }
+  const double fair = parts_.speeds.best_of_all() / static_cast<double>(std::max<std::size_t>(running(), 1));
   for (const auto& stream : streams) {
     if (!stream->is_open() || stream->is_left() || stream->missing() == 0) continue;
     // Compared with the best of the others.
-    look(stream, stream->rate(now) == best ? second : best);
+    look(stream, {stream->rate(now) == best ? second : best, fair});
   }
   if (!streams.empty()) wake();
 }
 
-void Watchdog::look(const std::shared_ptr<UnitStream>& stream, double best_other) {
+// Units that are on their way, from members or upstream.
+std::size_t Watchdog::running() const {
+  std::size_t count = 0;
+  for (const auto* share : parts_.shares)
+    for (const auto& [number, part] : share->units()) count += part.began != TimePoint{};
+  return count;
+}
+
+void Watchdog::look(const std::shared_ptr<UnitStream>& stream, Rates rates) {
   const auto now = parts_.now();
   const auto& settings = parts_.settings;
   auto& watch = stream->watch;
@@ -49,19 +58,14 @@ void Watchdog::look(const std::shared_ptr<UnitStream>& stream, double best_other
   const double left = static_cast<double>(stream->missing()) / rate;
   if (age < settings.watch || left < 1) return;
   Suspicion suspicion;
-  LogLine(LogLevel::debug, "look")
-      .field("at", std::int64_t(now.time_since_epoch().count() / 1000000000))
-      .field("self", parts_.self())
-      .field("member", stream->member())
-      .field("unit", std::uint64_t(stream->unit().unit))
-      .field("rate", std::int64_t(rate))
-      .field("median", std::int64_t(median))
-      .field("best", std::int64_t(best_other))
-      .field("age", std::int64_t(age.count()))
-      .field("left", std::int64_t(left));
-  const double expected = median > 0 ? static_cast<double>(stream->range().size()) / median : 0;
-  suspicion.is_slow = rate * settings.faster < std::max(median, best_other);
-  suspicion.needs_root = median > 0 && rate * settings.faster < median && age.count() > 2 * expected;
+  suspicion.is_slow = rate * settings.faster < std::max({median, rates.best_other, rates.fair});
+  // What our streams bring one by one at present: where all are slow, it is not this root.
+  const double others = parts_.speeds.present(now) / static_cast<double>(std::max<std::size_t>(running(), 1));
+  const double usual = std::min(median, others);
+  // Another way to upstream is of no use where our own link is full.
+  const bool has_room = parts_.speeds.present(now) < parts_.speeds.best_of_all() / 2;
+  suspicion.needs_root = has_room && usual > 0 && rate * settings.faster < usual &&
+                         age.count() > std::max(3.0, 2 * static_cast<double>(stream->range().size()) / usual);
   const bool is_stalled = stream->is_awaited() && now - stream->last_byte() >= settings.stalled;
   const bool is_due = now >= watch.next;
   const bool is_suspect = (suspicion.is_slow || is_stalled) && now >= watch.next_suspect;

@@ -17,7 +17,12 @@ class Watchdog {
  private:
   void wake();
   void tick();
-  void look(const std::shared_ptr<UnitStream>& stream, double best_rate);
+  struct Rates {
+    double best_other = 0;  // of our other streams from members
+    double fair = 0;        // what each of our streams would have of the best that all together once had
+  };
+  void look(const std::shared_ptr<UnitStream>& stream, Rates rates);
+  std::size_t running() const;
 
   SiteParts& parts_;
   Ticket timer_;

@@ -5,6 +5,12 @@ namespace layerd::sim {
 
 using namespace std::chrono_literals;
 
+namespace {
+
+constexpr Duration kSilence = 10s;
+
+}  // namespace
+
 // ---- bodies
 // -------------------------------------------------------------------------------------------------
 
@@ -16,6 +22,7 @@ SimBody::SimBody(SimLoop& loop, Network& network, FlowPtr flow, std::unique_ptr<
       upload_(std::move(upload)) {
   flow_->arrived = [this](ByteCount bytes) {
     waiting_ += bytes;
+    last_ = loop_.now();
     answer();
   };
   flow_->broken = [this] {
@@ -25,11 +32,31 @@ SimBody::SimBody(SimLoop& loop, Network& network, FlowPtr flow, std::unique_ptr<
   if (upload_) flow_->sent = [this](ByteCount bytes) { upload_->moved(bytes); };
 }
 
-SimBody::~SimBody() { network_.stop(flow_); }
+SimBody::~SimBody() {
+  network_.stop(flow_);
+  flow_->arrived = nullptr;
+  flow_->broken = nullptr;
+  flow_->sent = nullptr;
+}
+
+// As the wire does it: a body that is silent for 10 s while somebody waits for it has ended.
+void SimBody::watch() {
+  silence_ = loop_.after(last_ + kSilence - loop_.now(), "", [this] {
+    const bool is_awaited = reading_ && reading_->wanted();
+    if (!is_awaited) last_ = loop_.now();
+    if (loop_.now() - last_ < kSilence) return watch();
+    broken_ = true;
+    answer();
+  });
+}
 
 Ticket SimBody::read(std::size_t, Done<Bytes> done) {
   reading_ = std::make_shared<Pending<Bytes>>(std::move(done));
   Ticket ticket(reading_);
+  if (!silence_.held()) {
+    last_ = loop_.now();
+    watch();
+  }
   if (waiting_ > 0 || broken_ || taken_ == length_) posted_ = loop_.post([this] { answer(); });
   return ticket;
 }
@@ -71,6 +98,11 @@ ByteCount SimDownload::have(std::uint32_t unit) const {
   return at == units.end() ? 0 : at->second.have;
 }
 
+ByteCount SimDownload::here_until(ByteCount first) const {
+  const std::uint32_t unit = is_whole ? 0 : peers::unit_of(first);
+  return std::max(first, begin_of(unit) + have(unit));
+}
+
 bool SimDownload::is_bad(std::uint32_t unit) const {
   const auto at = units.find(unit);
   return at != units.end() && at->second.is_bad;
@@ -90,10 +122,22 @@ void SimDownload::begin() {
   more();
 }
 
+std::size_t SimDownload::window() const {
+  const auto fixed = node.site.scenario_.window;
+  return fixed > 0 ? fixed : window_.size();
+}
+
 void SimDownload::more() {
-  unsigned wanted = 0;
+  std::size_t wanted = 0, running = 0, left = 0;
+  for (std::uint32_t unit = 0; unit < count(); ++unit) {
+    const auto at = units.find(unit);
+    left += at == units.end() || !at->second.is_arrived;
+    running += at != units.end() && at->second.is_wanted && !at->second.is_arrived;
+  }
+  // As the real one: ticked often, and always before it is used. A unit less runs at this moment.
+  window_.tick(node.site.loop_.now(), received_, running + 1, left);
   std::vector<std::uint32_t> now;
-  for (std::uint32_t unit = 0; unit < count() && wanted < node.site.scenario_.window; ++unit) {
+  for (std::uint32_t unit = 0; unit < count() && wanted < window(); ++unit) {
     auto& one = units[unit];
     if (one.is_arrived) continue;
     ++wanted;
@@ -117,12 +161,15 @@ void SimDownload::find(std::uint32_t unit) {
 }
 
 void SimDownload::turn_whole() {
+  std::vector<std::weak_ptr<Flow>> children;
   for (auto& [number, unit] : units) {
     unit.pending.reset();
     unit.body.reset();
+    children.insert(children.end(), unit.children.begin(), unit.children.end());
   }
   units.clear();
   is_whole = true;
+  units[0].children = std::move(children);  // they get what the whole brings
   again_ = node.site.loop_.post([this] { more(); });
 }
 
@@ -174,6 +221,7 @@ void SimDownload::read(std::uint32_t unit) {
     if (got.giver != Network::kWan && bytes->size() > 0)
       got.is_bad = got.is_bad || node.site.nodes_[static_cast<std::size_t>(got.giver)]->gives_bad(blob, unit);
     got.have += bytes->size();
+    received_ += bytes->size();
     if (share_) share_->progress(unit, got.have);
     for (const auto& child : got.children)
       if (const auto flow = child.lock()) node.site.network_.kick(flow);
@@ -220,7 +268,7 @@ void SimDownload::all_here() {
   share_.reset();
   for (auto& [number, unit] : units)
     for (auto& child : unit.children)
-      if (const auto flow = child.lock()) flow->broken();
+      if (const auto flow = child.lock(); flow && flow->broken) flow->broken();
   units.clear();
   again_ = node.site.loop_.after(10ms, "", [this] { begin(); });
 }
@@ -242,8 +290,7 @@ std::optional<peers::Shelf::Held> SimShelf::held(const peers::BlobName& blob, By
   if (at == node_.running.end()) return std::nullopt;
   held.running = true;
   if (at->second->size_is_known) held.total = size;
-  const bool is_whole = range.size() > peers::kUnit;
-  held.have = at->second->is_whole == is_whole ? at->second->have(peers::unit_of(range.first)) : 0;
+  held.have = std::min(at->second->here_until(range.first), range.end) - range.first;
   return held;
 }
 

@@ -30,9 +30,11 @@ bool SimLoop::run(const std::function<bool()>& is_over, TimePoint limit) {
     if (entries_.empty() || entries_.top().when > limit) return false;
     const auto entry = entries_.top();
     entries_.pop();
+    if (entry.when > now_) in_moment_ = 0;
     now_ = std::max(now_, entry.when);
     if (!*entry.task) continue;
     ++events_;
+    if (++in_moment_ > kMostInMoment) return false;
     auto task = std::move(*entry.task);
     task();
   }

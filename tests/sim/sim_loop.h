@@ -25,9 +25,11 @@ class SimLoop final : public Loop {
 
   // An event that is not taken back: the network's.
   void at(TimePoint when, Callback<void()> task);
-  // Until `is_over` or nothing is left to happen or `limit` has come. Answers is_over().
+  // Until `is_over` or nothing is left to happen or `limit` has come. Answers is_over(). A moment in which
+  // more happens than a thousand nodes can have to do in it is a loop that takes no time: false as well.
   bool run(const std::function<bool()>& is_over, TimePoint limit);
   std::uint64_t events() const { return events_; }
+  bool is_looping() const { return in_moment_ > kMostInMoment; }
 
  private:
   struct Entry {
@@ -38,7 +40,9 @@ class SimLoop final : public Loop {
       return when != other.when ? when > other.when : number > other.number;
     }
   };
+  static constexpr std::uint64_t kMostInMoment = 50'000;
   TimePoint now_{std::chrono::hours(1)};
+  std::uint64_t in_moment_ = 0;  // events of this very moment
   std::uint64_t number_ = 0, events_ = 0;
   std::priority_queue<Entry> entries_;
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "proxy/peers/unit_key.h"
+#include "proxy/peers/unit_window.h"
 #include "tests/sim/sim_site.h"
 
 namespace layerd::sim {
@@ -17,6 +18,7 @@ class SimBody final : public http::BodyReader {
 
  private:
   void answer();
+  void watch();
   SimLoop& loop_;
   Network& network_;
   FlowPtr flow_;
@@ -25,7 +27,8 @@ class SimBody final : public http::BodyReader {
   ByteCount waiting_ = 0, taken_ = 0;
   bool broken_ = false;
   std::shared_ptr<Pending<Bytes>> reading_;
-  Ticket posted_;
+  TimePoint last_{};
+  Ticket posted_, silence_;
 };
 
 // What is here of one unit.
@@ -55,6 +58,8 @@ class SimDownload {
   unsigned attempts = 1;
 
   ByteCount have(std::uint32_t unit) const;
+  // Up to which byte the blob is here without a gap from `first` on.
+  ByteCount here_until(ByteCount first) const;
   // Would what this node gives of the unit be wrong?
   bool is_bad(std::uint32_t unit) const;
   ByteCount begin_of(std::uint32_t unit) const;
@@ -72,7 +77,10 @@ class SimDownload {
   void all_here();
   void turn_whole();
 
+  std::size_t window() const;
   std::unique_ptr<peers::BlobShare> share_;
+  peers::UnitWindow window_;
+  ByteCount received_ = 0;
   Ticket again_;
 };
 

@@ -222,7 +222,7 @@ int SimSite::busiest() const {
 void SimSite::finished(int node) {
   missing_.erase(node);
   const bool is_slow = std::count(scenario_.slow.begin(), scenario_.slow.end(), node) != 0;
-  if (!is_slow) last_done_ = seconds(loop_.now() - TimePoint(std::chrono::hours(1)));
+  if (!is_slow) done_.push_back(seconds(loop_.now() - TimePoint(std::chrono::hours(1))));
 }
 
 std::string SimSite::unfinished() const {
@@ -257,7 +257,12 @@ Outcome SimSite::run(double limit) {
     if (node->pulls || !scenario_.holders.empty()) continue;
     for (const auto blob : node->complete) outcome.kept_elsewhere += scenario_.layers[blob] / all;
   }
-  outcome.makespan = last_done_ - (scenario_.holders.empty() ? 0 : 10);
+  const double first = scenario_.holders.empty() ? 0 : 10;
+  if (!done_.empty()) {  // in order
+    outcome.makespan = done_.back() - first;
+    outcome.median = done_[done_.size() / 2] - first;
+    outcome.ninety = done_[done_.size() * 9 / 10] - first;
+  }
   outcome.bound = bound_of(scenario_);
   outcome.wan_copies = static_cast<double>(network_.wan_bytes()) / all;
   outcome.zone_copies = static_cast<double>(network_.zone_bytes()) / all;
@@ -265,6 +270,10 @@ Outcome SimSite::run(double limit) {
   outcome.probes = static_cast<double>(probes_) / pullers;
   outcome.tells = static_cast<double>(tells_) / pullers;
   outcome.others = static_cast<double>(others_) / pullers;
+  double units = 0;
+  for (const auto& blob : blobs_) units += static_cast<double>(blob.units.size());
+  outcome.messages = (outcome.requests + outcome.probes + outcome.tells) / units;
+  outcome.is_looping = loop_.is_looping();
   outcome.events = loop_.events();
   outcome.leases = metrics_.total("layerd_peer_leases_total");
   outcome.leaseless = metrics_.total("layerd_peer_leaseless_total");

@@ -30,7 +30,7 @@ struct Scenario {
   bool wan_ignores_range = false;
   bool wan_is_cut = false;
   bool coordinators_fetch = true;  // what they are asked for, before their own turn
-  unsigned window = 8;
+  unsigned window = 0;  // units of a blob at a time; 0: as the real download, that grows its window
   unsigned layers_at_once = 3;
   std::uint64_t seed = 1;
   peers::SiteSettings settings;
@@ -38,7 +38,9 @@ struct Scenario {
 
 struct Outcome {
   bool all_done = false;
-  double makespan = 0;  // seconds, of the healthy pullers
+  bool is_looping = false;        // without time passing
+  double makespan = 0;            // seconds, of the healthy pullers
+  double median = 0, ninety = 0;  // seconds until half, and nine of ten, of the healthy pullers were done
   double bound = 0;
   double wan_copies = 0;
   double most_uploaded = 0;  // times the image
@@ -46,6 +48,7 @@ struct Outcome {
   double kept_elsewhere = 0;  // times the image, on nodes that did not pull
   double requests = 0;        // asks and streams, per puller
   double probes = 0, tells = 0, others = 0;
+  double messages = 0;          // all of these but records, per puller and unit
   unsigned wrong_attempts = 0;  // of one node, at most
   std::uint64_t events = 0;
   std::uint64_t leases = 0, leaseless = 0, left = 0, redirects = 0;
@@ -105,7 +108,7 @@ class SimSite {
   std::vector<double> begun_;
   std::uint64_t asks_ = 0, gets_ = 0, probes_ = 0, tells_ = 0, others_ = 0;
   std::vector<std::weak_ptr<Flow>> flows_;  // between nodes
-  double last_done_ = 0;
+  std::vector<double> done_;                // when healthy pullers were done
 };
 
 // Physical least: every byte over the WAN once and into every NIC once.

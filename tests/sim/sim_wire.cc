@@ -110,14 +110,14 @@ Ticket SimWire::get(const peers::Member& to, const peers::UnitGet& get, Done<pee
           flow->next = get.range.first;
           flow->end = std::min(get.range.end, (*opened)->total);
           const auto unit = get.unit.unit;
-          flow->is_here = [giver, blob, unit, end = flow->end]() -> ByteCount {
+          flow->is_here = [giver, blob, first = flow->next, end = flow->end]() -> ByteCount {
             if (giver->complete.count(blob) != 0) return end;
             const auto at = giver->running.find(blob);
-            return at == giver->running.end() ? 0 : at->second->begin_of(unit) + at->second->have(unit);
+            return at == giver->running.end() ? 0 : at->second->here_until(first);
           };
           const auto at = giver->running.find(blob);
           if (at != giver->running.end()) {
-            auto& source = at->second->units[unit];
+            auto& source = at->second->units[at->second->is_whole ? 0 : unit];
             std::erase_if(source.children, [](const auto& child) { return child.expired(); });
             source.children.push_back(flow);
           }

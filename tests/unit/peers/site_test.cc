@@ -325,9 +325,86 @@ TEST_CASE("a unit that is not what its fetcher says is thrown away, and its give
   bench.loop.advance(100ms);
   CHECK(again->is_member(node(4)));
   SECTION("the right bytes are taken") { CHECK(share->arrived(unit, digest("right"), false)); }
-  SECTION("the same bytes from another count against the claim") {
-    CHECK(share->arrived(unit, digest("wrong"), false));
+  SECTION("the same bytes from another do not count against the claim; upstream decides") {
+    CHECK_FALSE(share->arrived(unit, digest("wrong"), false));
+    again.reset();
+    auto third = bench.find(*share, unit);
+    bench.loop.advance(1s);
+    CHECK(third->is_upstream());
+    CHECK(share->arrived(unit, digest("wrong"), true));
   }
+}
+
+TEST_CASE("wrong bytes do not count twice when they come by way of another") {
+  SiteBench bench;
+  auto answer = from({node(3)});
+  answer.claim = digest("right");
+  everybody_answers(bench, answer);
+  auto share = bench.begin();
+  const auto unit = bench.unit_of(2);
+  auto found = bench.find(*share, unit);
+  bench.loop.advance(100ms);
+  REQUIRE(found->is_member(node(3)));
+  CHECK_FALSE(share->arrived(unit, digest("wrong"), false));
+  found.reset();
+  bench.wire.paths[node(4)] = {node(3)};
+  bench.wire.on_ask = [](const std::string&, const Ask& ask) {
+    auto other = from({node(4)});
+    other.claim = digest("right");
+    return ask.avoid.size() < 2 ? other : fetch();
+  };
+  auto again = bench.find(*share, unit);
+  bench.loop.advance(500ms);
+  CHECK(again->is_upstream());  // node 4 has it from node 3
+}
+
+TEST_CASE("after a wrong blob only who made it wrong is left out, where that can be found") {
+  SiteBench bench;
+  auto answer = from({node(3)});
+  everybody_answers(bench, answer);
+  auto share = bench.begin();
+  const auto first = bench.unit_of(2), second = bench.unit_of(2, 4, first + 1);
+  auto one = bench.find(*share, first);
+  bench.loop.advance(100ms);
+  CHECK(share->arrived(first, digest("a"), false));
+  bench.wire.on_ask = [](const std::string&, const Ask&) { return from({node(4)}); };
+  auto other = bench.find(*share, second);
+  bench.loop.advance(100ms);
+  CHECK(share->arrived(second, digest("wrong"), false));
+  bench.wire.on_ask = [&](const std::string&, const Ask& ask) {  // upstream has told them by now
+    auto claimed = from({node(3)});
+    claimed.claim = digest(ask.unit.unit == first ? "a" : "b");
+    return claimed;
+  };
+  share->mismatched();
+  one.reset();
+  other.reset();
+  share = bench.begin();
+  REQUIRE(share != nullptr);
+  auto anew = bench.find(*share, first);
+  bench.loop.advance(500ms);
+  CHECK(anew->is_member(node(3)));
+  for (const auto& row : bench.site.snapshot().members) CHECK((row.banned_for > 0s) == (row.id == node(4)));
+}
+
+TEST_CASE("what is sought again and again without a byte more is sought ever more slowly") {
+  SiteBench bench;
+  everybody_answers(bench, fetch());
+  auto share = bench.begin();
+  const auto unit = bench.unit_of(2);
+  int searches = 0;
+  const auto start = bench.loop.now();
+  for (int i = 0; i < 1'000; ++i) {  // an upstream that fails at once, and a download that asks at once again
+    auto found = bench.find(*share, unit);
+    const auto until = bench.loop.now() + 5s;
+    while (!found->result && bench.loop.now() < until) bench.loop.advance(1ms);
+    REQUIRE(found->result);
+    ++searches;
+    share->failed(unit, {Errc::upstream_unreachable, "refused"});
+    if (bench.loop.now() > start + 20s) break;
+  }
+  CHECK(searches < 40);
+  CHECK(bench.wire.asks.size() < 40);
 }
 
 TEST_CASE("after a wrong blob nothing is taken from its givers, until it shows who was wrong") {
@@ -346,6 +423,7 @@ TEST_CASE("after a wrong blob nothing is taken from its givers, until it shows w
   one.reset();
   other.reset();
   share.reset();
+  bench.loop.advance(3s);           // nobody knows what upstream gave
   CHECK(bench.begin() == nullptr);  // the next attempt: upstream alone
   const auto banned = [&bench](int number) {
     for (const auto& row : bench.site.snapshot().members)

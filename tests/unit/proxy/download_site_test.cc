@@ -69,7 +69,10 @@ struct Site final : peers::Sharing {
     bool is_whole() const override { return whole; }
     void sized(ByteCount total) override { site.sized = total; }
     void verified(const std::vector<Digest>& units) override { site.proved = units; }
-    void mismatched() override { ++site.mismatches; }
+    void mismatched() override {
+      ++site.mismatches;
+      if (site.finds_liar) site.from_member = {{0, ""}, {1, ""}, {2, ""}};
+    }
     Site& site;
     bool whole = false;
   };
@@ -78,6 +81,7 @@ struct Site final : peers::Sharing {
   std::unique_ptr<peers::BlobShare> begin(const peers::BlobName&, peers::Rights,
                                           std::optional<ByteCount>) override {
     ++begun;
+    if (mismatches > 0 && !finds_liar) return nullptr;
     return std::make_unique<Share>(*this);
   }
   void stored(const Digest&) override {}
@@ -110,6 +114,7 @@ struct Site final : peers::Sharing {
   std::optional<ByteCount> cut;       // the next member's body breaks off after so many bytes
   bool leaves_when_it_fails = false;  // the member
   unsigned refusals = 0;
+  bool finds_liar = false;  // after a wrong digest; the others go on giving then
   std::size_t turns_whole_at = ~std::size_t{0};
   unsigned begun = 0, mismatches = 0, alive = 0;
   std::vector<std::pair<std::uint32_t, ByteRange>> found;
@@ -221,6 +226,21 @@ TEST_CASE("wrong bytes that nobody claimed spoil one attempt; the next one asks 
   CHECK((at.clients.back().body == at.content));
   CHECK(at.site.mismatches == 1);
   CHECK(at.upstream_bytes() == at.content.size());
+}
+
+TEST_CASE("after wrong bytes the others give the blob again, and upstream is not asked") {
+  SharedBench at;
+  std::string wrong = at.content;
+  wrong[9_MiB] = static_cast<char>(wrong[9_MiB] ^ 1);
+  at.site.from_member = {{0, ""}, {1, wrong}, {2, ""}};
+  at.site.finds_liar = true;
+  at.join();
+  REQUIRE(at.run());
+  at.join();
+  REQUIRE(at.run());
+  CHECK((at.clients.back().body == at.content));
+  CHECK(at.site.mismatches == 1);
+  CHECK(at.upstream_bytes() == 0);
 }
 
 TEST_CASE("a member that lies about the size spoils one attempt") {

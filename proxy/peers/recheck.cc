@@ -1,0 +1,106 @@
+#include "proxy/peers/recheck.h"
+
+#include <algorithm>
+#include <map>
+
+#include "proxy/peers/unit_search.h"
+
+namespace layerd::peers {
+namespace {
+
+constexpr std::size_t kAtOnce = 16;
+constexpr Duration kPatience = std::chrono::seconds(2);
+
+class Recheck final : public Operation {
+ public:
+  Recheck(SiteParts& parts, BlobName blob, std::vector<Received> received)
+      : parts_(parts), blob_(std::move(blob)), received_(std::move(received)) {}
+
+  void begin() {
+    timer_ = parts_.loop.after(kPatience, "peers: recheck", [this] { end(); });
+    // Whoever fetched the last units tells their hashes with a delay.
+    start_ = parts_.loop.after(2 * parts_.settings.tell_after, "peers: recheck", [this] { more(); });
+  }
+  void cancel() noexcept override {
+    timer_.reset();
+    start_.reset();
+    asked_.clear();
+  }
+
+ private:
+  void more() {
+    while (running_ < kAtOnce && next_ < received_.size()) {
+      const auto& one = received_[next_++];
+      if (one.chain.empty()) continue;
+      ++running_;
+      Ask ask;
+      ask.unit = {blob_, one.unit, false};
+      asked_.push_back(ask_coordinator(parts_, std::move(ask), [this, &one](Result<Directed> directed) {
+        --running_;
+        if (directed) on_answer(one, *directed);
+        more();
+      }));
+    }
+    if (running_ == 0 && next_ == received_.size()) end();
+  }
+
+  void on_answer(const Received& one, const Directed& directed) {
+    // Nothing is fetched by it now.
+    if (directed.answer.kind == AskAnswer::Kind::fetch)
+      parts_.teller.gave_up(directed.coordinator, {{blob_, one.unit, false}, false});
+    if (directed.answer.claim && *directed.answer.claim != one.sha256) wrong_.push_back(one);
+  }
+
+  void end() {
+    const auto self =
+        std::exchange(parts_.rechecks[blob_.digest], Ticket());  // we live until the end of this
+    parts_.rechecks.erase(blob_.digest);
+    cancel();
+    const auto now = parts_.now();
+    for (const auto& id : blamed(wrong_))
+      parts_.acquaintances.ban(id, parts_.settings.banned, "it sent wrong bytes", now);
+    if (!wrong_.empty()) return;
+    for (const auto& one : received_)
+      for (const auto& id : one.chain)
+        if (!parts_.acquaintances.is_banned(id, now))
+          parts_.acquaintances.ban(id, parts_.settings.banned, "it gave units of a blob that was wrong", now);
+    if (parts_.alone.size() < 1'024) parts_.alone.insert(blob_.digest);
+  }
+
+  SiteParts& parts_;
+  const BlobName blob_;
+  const std::vector<Received> received_;
+  std::vector<Received> wrong_;
+  std::size_t next_ = 0, running_ = 0;
+  std::vector<Ticket> asked_;
+  Ticket timer_, start_;
+};
+
+}  // namespace
+
+std::set<std::string> blamed(std::vector<Received> wrong) {
+  std::set<std::string> guilty;
+  std::erase_if(wrong, [](const Received& one) { return one.chain.empty(); });
+  while (!wrong.empty()) {
+    std::map<std::string, std::size_t> units;
+    for (const auto& one : wrong)
+      for (const auto& id : one.chain) ++units[id];
+    std::size_t most = 0;
+    for (const auto& [id, count] : units) most = std::max(most, count);
+    for (const auto& [id, count] : units)
+      if (count == most) guilty.insert(id);
+    std::erase_if(wrong, [&](const Received& one) {
+      return std::any_of(one.chain.begin(), one.chain.end(),
+                         [&](const std::string& id) { return guilty.count(id) != 0; });
+    });
+  }
+  return guilty;
+}
+
+Ticket start_recheck(SiteParts& parts, const BlobName& blob, std::vector<Received> received) {
+  auto recheck = std::make_shared<Recheck>(parts, blob, std::move(received));
+  recheck->begin();
+  return Ticket(std::move(recheck));
+}
+
+}  // namespace layerd::peers

@@ -1,0 +1,22 @@
+// What is done about a blob whose digest was wrong in the end: the coordinators are asked once more what its
+// units should have been. Loop thread.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "proxy/peers/site_parts.h"
+
+namespace layerd::peers {
+
+// Who made wrong units wrong? Each came along a chain of members, any of which may have done it. Who is in
+// the most chains did; what it explains is taken out, and so on. All that explain as much are named.
+std::set<std::string> blamed(std::vector<Received> wrong);
+
+// Asks for the claims on `received`, bans who is to blame for those that differ, and takes itself out of
+// parts.rechecks. If none differs, the next attempt asks upstream alone and all givers are banned until the
+// blob is here rightly. Ends within two seconds or so. Held by parts.rechecks.
+Ticket start_recheck(SiteParts& parts, const BlobName& blob, std::vector<Received> received);
+
+}  // namespace layerd::peers
