@@ -113,8 +113,8 @@ void SitePart::members_changed() {
   site_->set_members(list);
 }
 
-// Where the section is gone a restart ends the sharing (docs/settings.md). Until then all of it counts on, what
-// is not shared before all.
+// Where the section is gone a restart ends the sharing (docs/settings.md). Until then all of it counts on,
+// what is not shared before all.
 void SitePart::apply(SettingsPtr settings) {
   if (!settings->peers.listen) {
     auto kept = std::make_shared<Settings>(*settings);

@@ -24,8 +24,8 @@ struct SiteSnapshot {
     bool is_self = false;
     bool is_dead = false;
     bool failed_last = false;  // as is_dead, and until it answers again
-    Duration dead_for{};    // it is left alone for so long yet
-    Duration banned_for{};  // nothing is taken from it for so long yet
+    Duration dead_for{};       // it is left alone for so long yet
+    Duration banned_for{};     // nothing is taken from it for so long yet
     std::optional<Duration> latency;
     ByteCount bytes_in = 0, bytes_out = 0;
     std::uint64_t faults = 0;

@@ -11,8 +11,9 @@ namespace {
 // A unit has to come and go in a span, or the burst of the first ones would pass for a rate.
 constexpr Duration kSpan = std::chrono::seconds(1);
 constexpr double kGain = 1.1;
-// A window that is more than this much ahead hides any set-up. More would only share the same path out, and have
-// nodes hold shares of many units where the LAN is the limit: 24 s instead of 14 for 100 nodes on 1 Gbit/s.
+// A window that is more than this much ahead hides any set-up. More would only share the same path out, and
+// have nodes hold shares of many units where the LAN is the limit: 24 s instead of 14 for 100 nodes on 1
+// Gbit/s.
 constexpr double kAheadSeconds = 0.5;
 
 }  // namespace
