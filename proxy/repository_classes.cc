@@ -68,9 +68,12 @@ class RepositoryClasses::Question {
   bool is_nobody_only() const { return nobody_only_; }
   Ticket join(Done<RepositoryClass> done) { return waiters_.add(std::move(done)); }
   void answer(const Result<RepositoryClass>& result) { waiters_.answer(result); }
+  // Only a member of the site said so: SiteFetcher keeps it as what is to be asked again.
+  bool is_hearsay() const { return is_hearsay_; }
 
   void start() {
     asking_ = ask(as_nobody(*target_), [this](Result<upstream::FetchResponse> answer) {
+      is_hearsay_ = answer && !answer->member.empty();
       if (answer && !answer->authenticated) return end(RepositoryClass::open);
       if (answer) return end(opened_by_certificate());
       const auto& error = answer.error();
@@ -96,12 +99,15 @@ class RepositoryClasses::Question {
     request.head_only = !is_relayed(object_.kind);
     request.reference = object_.reference;
     request.query = object_.query;
+    // What upstream said here no member changes.
+    request.upstream_only = classes_.parts_.catalog.repository(target_->key()).has_value();
     request.deadline = Deadline::in(classes_.parts_.loop.now(), kSourceWithin);
     return classes_.parts_.fetcher.fetch(std::move(request), std::move(done));
   }
 
   void ask_as_node() {
     asking_ = ask(target_, [this](Result<upstream::FetchResponse> answer) {
+      is_hearsay_ = answer && !answer->member.empty();
       if (answer) return end(answer->authenticated ? RepositoryClass::node : RepositoryClass::open);
       refused_to_the_node(answer.error());
     });
@@ -127,6 +133,7 @@ class RepositoryClasses::Question {
   registry::TargetPtr target_;
   AskedObject object_;
   bool nobody_only_;
+  bool is_hearsay_ = false;
   Waiters<RepositoryClass> waiters_;
   Ticket asking_;
 };
@@ -210,7 +217,7 @@ void RepositoryClasses::doubt_all() {
 // The question is over. It is destroyed here, from within its own callback, after everybody was answered.
 void RepositoryClasses::ended(const std::string& name, Result<RepositoryClass> result) {
   const auto question = std::move(questions_.extract(name).mapped());
-  if (result) keep(name.substr(0, name.find('\n')), *result);
+  if (result && !question->is_hearsay()) keep(name.substr(0, name.find('\n')), *result);
   if (!result && question->is_nobody_only()) note_refused_to_nobody(name, result.error());
   question->answer(result);
 }
