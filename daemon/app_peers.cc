@@ -6,7 +6,8 @@ namespace layerd::daemon {
 
 void App::build_downloads() {
   learning_ = std::make_unique<proxy::LearningFetcher>(*fetcher_, store_->catalog(), loop_);
-  remembering_ = std::make_unique<proxy::SiteFetcher>(loop_, *learning_, store_->catalog(), metrics_);
+  remembering_ = std::make_unique<proxy::SiteFetcher>(
+      proxy::SiteFetcher::Parts{loop_, *workers_, *learning_, store_->catalog(), *buffers_, metrics_});
   proxy::DownloadSettings downloads;
   downloads.stall = settings_->stall_timeout;
   downloads_ =

@@ -264,9 +264,8 @@ std::vector<Key<Settings>> first_keys() {
        },
        [](const Settings& s) { return show_list(s.tags_immutable); }},
       {"tags.from_peers", "word", "offline, never", true,
-       "Whether a tag may come from another node: offline is only while its registry cannot be asked and "
-       "this "
-       "node knows nothing of the tag.",
+       "Whether a tag may come from another node: offline is only while its registry fails or has stopped "
+       "moving on (1 s without progress, 10 s in all) and this node knows nothing of the tag.",
        [](Node n, Name k, Settings& s, ConfigReader& r) { read_from_peers(n, k, s.tags_from_peers, r); },
        [](const Settings& s) { return std::string(s.tags_from_peers ? "offline" : "never"); }},
       {"access.challenge_ping", "true or false", "", true,

@@ -194,18 +194,12 @@ Ticket SitePart::recall(const peers::Recall& recall, Done<std::vector<Word>> don
 
 Ticket SitePart::get(const std::string& member, const peers::BlobName& blob, ByteCount size,
                      Done<std::unique_ptr<http::BodyReader>> done) {
-  const peers::Member* to = members_->list()->find(member);
-  if (!to)
-    return parts_.loop.post([done = std::move(done), member]() mutable {
-      done(Error{Errc::not_found, member + " is no member any more"});
-    });
-  peers::UnitGet get;
-  get.unit = {blob, 0, false};
-  get.range = {0, size};
-  return wire_->get(*to, get, [done = std::move(done)](Result<peers::UnitAnswer> answer) mutable {
+  return site_->get(member, blob, size, [done = std::move(done)](Result<peers::UnitAnswer> answer) mutable {
     if (!answer) return done(std::move(answer).error());
     done(std::move(answer->body));
   });
 }
+
+void SitePart::avoid(const std::string& member, const std::string& why) { site_->avoid(member, why); }
 
 }  // namespace layerd::daemon

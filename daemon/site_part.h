@@ -59,6 +59,7 @@ class SitePart final : public proxy::SiteMemory {
   Ticket recall(const peers::Recall& recall, Done<std::vector<Word>> done) override;
   Ticket get(const std::string& member, const peers::BlobName& blob, ByteCount size,
              Done<std::unique_ptr<http::BodyReader>> done) override;
+  void avoid(const std::string& member, const std::string& why) override;
 
  private:
   SitePart(const Parts& parts, SettingsPtr settings);

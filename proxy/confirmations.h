@@ -20,7 +20,8 @@ class Confirmations {
  public:
   explicit Confirmations(const MirrorParts& parts) : parts_(parts) {}
 
-  // kind: blob or manifest. A confirmed blob is linked to the repository before the answer.
+  // kind: blob or manifest. A blob that upstream confirmed is linked to the repository before the answer;
+  // what only a member of the site says holds for this answer alone, and never for what is here already.
   // Errors: as Fetcher::fetch. Dropping the Ticket leaves; the question is still asked for the others.
   Ticket ask(const registry::TargetPtr& target, const Digest& digest, upstream::Kind kind,
              Done<Confirmed> done);
@@ -32,6 +33,7 @@ class Confirmations {
   };
   void answered(const std::string& name, const cache::RepositoryKey& repository, const Digest& digest,
                 upstream::Kind kind, Result<upstream::FetchResponse> answer);
+  bool is_here_for_others(const cache::RepositoryKey& repository, const Digest& digest) const;
 
   MirrorParts parts_;
   std::map<std::string, std::unique_ptr<Question>> questions_;

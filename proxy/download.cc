@@ -234,7 +234,9 @@ void Download::on_committed(Result<cache::StoredBlobPtr> stored) {
   state_ = State::committed;
   if (units_) {
     auto units = parts_->store.units(digest_);
-    if (units.empty() && *size_ <= peers::kUnit) units.push_back(digest_);
+    // The hashes of units are sha256, whatever the blob goes by.
+    if (units.empty() && *size_ <= peers::kUnit && digest_.algorithm() == DigestAlgorithm::sha256)
+      units.push_back(digest_);
     units_->verified(units);
     units_.reset();
   }

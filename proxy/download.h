@@ -81,7 +81,10 @@ class Download final : public std::enable_shared_from_this<Download>,
   // For relays: readers for members of the site, which do not keep the download going.
   void enter(DownloadRelay& relay) { relays_.push_back(&relay); }
   void leave(DownloadRelay& relay) { relays_.remove(&relay); }
-  bool is_of(const std::string& repository) const;
+  // Did an upstream of this repository say that it has the blob?
+  bool is_confirmed_for(const std::string& repository) const;
+  // Is nothing in it but what was fetched for this repository?
+  bool is_only_of(const std::string& repository) const;
   DownloadParts& parts() { return *parts_; }
   const DownloadPlaces& places() const { return places_; }
   const std::vector<registry::TargetPtr>& targets() const { return targets_; }

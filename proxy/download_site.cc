@@ -2,6 +2,8 @@
 // upstream as segments that end with the unit. What members do wrong never spends an upstream's tries.
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "proxy/download.h"
 #include "proxy/download_follower.h"
 #include "proxy/download_relay.h"
@@ -16,10 +18,16 @@ void Download::share_with_site(const registry::Target& target) {
   if (share) units_ = std::make_unique<DownloadUnits>(*this, parts_->loop, std::move(share));
 }
 
-bool Download::is_of(const std::string& repository) const {
-  for (const auto& target : targets_)
-    if (target->key() == repository) return true;
-  return false;
+bool Download::is_confirmed_for(const std::string& repository) const {
+  return std::any_of(targets_.begin(), targets_.end(), [&](const registry::TargetPtr& target) {
+    return target->key() == repository && places_.confirmed_by(*target);
+  });
+}
+
+bool Download::is_only_of(const std::string& repository) const {
+  return !resumed_ && std::all_of(targets_.begin(), targets_.end(), [&](const registry::TargetPtr& target) {
+    return target->key() == repository;
+  });
 }
 
 RangeSet Download::covered() const {

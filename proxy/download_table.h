@@ -22,6 +22,7 @@ class DownloadTable final : public Downloads, public Download::Events {
   DownloadTable& operator=(const DownloadTable&) = delete;
 
   bool runs(const Digest& digest) const override;
+  bool runs_for_others(const Digest& digest, const std::string& repository) const override;
   Joined join(const Digest& digest, registry::TargetPtr target, std::optional<ByteCount> size_hint) override;
   std::vector<DownloadStatus> status() const override;
   std::size_t running() const override;

@@ -60,6 +60,11 @@ bool DownloadTable::runs(const Digest& digest) const {
   return download && download->is_running();
 }
 
+bool DownloadTable::runs_for_others(const Digest& digest, const std::string& repository) const {
+  const auto download = find(digest);
+  return download && download->is_running() && !download->is_only_of(repository);
+}
+
 Joined DownloadTable::join(const Digest& digest, registry::TargetPtr target,
                            std::optional<ByteCount> size_hint) {
   LAYERD_ON_LOOP(parts_->loop);

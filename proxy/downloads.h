@@ -50,6 +50,8 @@ class Downloads {
   virtual ~Downloads() = default;
   // Is there one to join?
   virtual bool runs(const Digest& digest) const = 0;
+  // Does one run that has bytes which another repository's asker, or a former download, brought?
+  virtual bool runs_for_others(const Digest& digest, const std::string& repository) const = 0;
   // Follows the running download of `digest`, to which the endpoints of `target` are added, or starts one
   // from them. Only who has the right to the digest may join what runs: what he brings is used for all who
   // follow. Who starts one finds out by the answer (confirmed_by_target). `size_hint` is a

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "proxy/download_relay.h"
+#include "proxy/repository_classes.h"
 
 namespace layerd::proxy {
 
@@ -23,7 +24,8 @@ peers::Rights rights_of(cache::RepositoryClass repository_class) {
 std::shared_ptr<Download> PeerShelf::running(const peers::BlobName& blob) const {
   auto download = downloads_.running_download(blob.digest);
   if (!download || !download->is_running()) return nullptr;
-  return download->is_of(blob.key()) || is_linked(blob) ? download : nullptr;
+  // Who began it for this repository has asked, which proves nothing.
+  return is_linked(blob) || download->is_confirmed_for(blob.key()) ? download : nullptr;
 }
 
 bool PeerShelf::is_linked(const peers::BlobName& blob) const {
@@ -83,7 +85,7 @@ peers::RecallAnswer PeerShelf::recall(const peers::Recall& recall) {
   answer.rights = rights(recall.registry, recall.repository);
   if (const auto digest = Digest::parse(recall.reference)) {
     const auto size = store_.known_size(*digest);
-    if (!size || !catalog_.link(key, *digest)) return answer;
+    if (!size || *size == 0 || !catalog_.link(key, *digest)) return answer;
     answer.known = true;
     answer.digest = *digest;
     answer.size = *size;
@@ -91,12 +93,14 @@ peers::RecallAnswer PeerShelf::recall(const peers::Recall& recall) {
     return answer;
   }
   const auto record = catalog_.tag(key, recall.reference);
-  if (!record || !store_.known_size(record->digest)) return answer;
+  if (!record) return answer;
+  const auto size = store_.known_size(record->digest);
+  if (!size || *size == 0) return answer;
   answer.known = true;
   answer.digest = record->digest;
   answer.media_type = record->media_type;
-  answer.size = record->size;
-  answer.checked_at = record->checked_at;
+  answer.size = *size;
+  answer.checked_at = std::min(record->checked_at, unix_seconds(loop_.wall_now()));
   return answer;
 }
 

@@ -74,10 +74,13 @@ class RepositoryClasses::Question {
   bool is_for_stranger() const { return for_stranger_; }
   Ticket join(Done<RepositoryClass> done) { return waiters_.add(std::move(done)); }
   void answer(const Result<RepositoryClass>& result) { waiters_.answer(result); }
+  // Only a member of the site said so: SiteFetcher keeps it as what is to be asked again.
+  bool is_hearsay() const { return is_hearsay_; }
 
   void start() {
     auto target = for_stranger_ ? as_stranger(*target_) : as_nobody(*target_);
     asking_ = ask(std::move(target), [this](Result<upstream::FetchResponse> answer) {
+      is_hearsay_ = answer && !answer->member.empty();
       if (answer && !answer->authenticated) return end(RepositoryClass::open);
       if (answer) return end(opened_by_certificate());
       const auto& error = answer.error();
@@ -103,12 +106,15 @@ class RepositoryClasses::Question {
     request.head_only = !is_relayed(object_.kind);
     request.reference = object_.reference;
     request.query = object_.query;
+    // What upstream said here no member changes.
+    request.upstream_only = classes_.parts_.catalog.repository(target_->key()).has_value();
     request.deadline = Deadline::in(classes_.parts_.loop.now(), kSourceWithin);
     return classes_.parts_.fetcher.fetch(std::move(request), std::move(done));
   }
 
   void ask_as_node() {
     asking_ = ask(target_, [this](Result<upstream::FetchResponse> answer) {
+      is_hearsay_ = answer && !answer->member.empty();
       if (answer) return end(answer->authenticated ? RepositoryClass::node : RepositoryClass::open);
       refused_to_the_node(answer.error());
     });
@@ -134,6 +140,7 @@ class RepositoryClasses::Question {
   registry::TargetPtr target_;
   AskedObject object_;
   bool for_stranger_;
+  bool is_hearsay_ = false;
   Waiters<RepositoryClass> waiters_;
   Ticket asking_;
 };
@@ -217,7 +224,7 @@ void RepositoryClasses::doubt_all() {
 // The question is over. It is destroyed here, from within its own callback, after everybody was answered.
 void RepositoryClasses::ended(const std::string& name, Result<RepositoryClass> result) {
   const auto question = std::move(questions_.extract(name).mapped());
-  if (result) keep(name.substr(0, name.find('\n')), *result);
+  if (result && !question->is_hearsay()) keep(name.substr(0, name.find('\n')), *result);
   if (!result && question->is_for_stranger()) note_refused_to_stranger(name, result.error());
   question->answer(result);
 }

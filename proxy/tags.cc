@@ -5,9 +5,9 @@
 namespace layerd::proxy {
 namespace {
 
-// tags.check_within: auto (design.md §3.1 step 3).
-constexpr Duration kWithoutProgress = std::chrono::seconds(1);
-constexpr Duration kInAll = std::chrono::seconds(10);
+using upstream::kInAll;  // tags.check_within: auto
+using upstream::kWithoutProgress;
+
 constexpr Duration kMissingFor = std::chrono::seconds(5);
 constexpr std::size_t kMostMissing = 1024;
 constexpr std::size_t kMostChecked = 4096;
@@ -43,8 +43,9 @@ class Tags::Check {
         began_(*progress_) {}
 
   void start() {
+    // Its manifest was evicted: what it names is looked for when upstream does not answer.
+    if (tags_.parts_.catalog.tag(repository_, tag_)) arm_patience();
     if (!tags_.usable(repository_, tag_)) return fetch(tag_, std::nullopt);
-    arm_patience();
     upstream::FetchRequest request;
     request.target = target_;
     request.kind = upstream::Kind::manifest;
@@ -85,7 +86,7 @@ class Tags::Check {
 
   void lose_patience() {
     auto record = tags_.usable(repository_, tag_);
-    if (!record) return;
+    if (!record) return static_cast<void>(bring_back());
     patience_ended_ = true;
     tags_.remember_failed(target_->registry);
     waiters_.answer(stale(std::move(*record), slow()));
@@ -154,7 +155,34 @@ class Tags::Check {
       answer.was_denied = is_denied;
       return tags_.ended(name, std::move(answer));
     }
-    tags_.ended(name, error);
+    failed_ = error;
+    if (is_denied || !bring_back()) tags_.ended(name, error);
+  }
+
+  // The record is here and what it names is not: a member of the site may have it, or upstream gives the
+  // digest while it does not answer for the tag. Once. False: there is nothing to wait for.
+  bool bring_back() {
+    if (is_bringing_back_) return bringing_back_.held();
+    const auto record = tags_.parts_.catalog.tag(repository_, tag_);
+    if (!record) return false;
+    is_bringing_back_ = true;
+    bringing_back_ = tags_.manifests_.fetch(
+        target_, record->digest.str(), record->digest,
+        [this, record = *record](Result<ManifestPtr> got) { brought_back(record, std::move(got)); });
+    return true;
+  }
+
+  void brought_back(cache::TagRecord record, Result<ManifestPtr> got) {
+    bringing_back_.reset();
+    const std::string name = question_of(*target_, tag_);
+    if (!got && failed_) return tags_.ended(name, Error(*failed_));
+    if (!got) return;
+    auto answer = stale(std::move(record), failed_ ? failed_->message : slow());
+    answer.manifest = std::move(*got);
+    if (failed_) return tags_.ended(name, std::move(answer));
+    patience_ended_ = true;
+    tags_.remember_failed(target_->registry);
+    waiters_.answer(std::move(answer));
   }
 
   // Who has to be let in loses the tag with the right; what was for anybody may have become private, or
@@ -181,8 +209,10 @@ class Tags::Check {
   Waiters<TagAnswer> waiters_;
   bool patience_ended_ = false;  // who waited has the stale record; the question goes on
   bool asked_by_get_ = false;
-  bool was_confirmed_ = false;  // HEAD said that the tag exists
-  Ticket asking_, patience_;
+  bool was_confirmed_ = false;   // HEAD said that the tag exists
+  std::optional<Error> failed_;  // while what the record names is looked for
+  bool is_bringing_back_ = false;
+  Ticket asking_, patience_, bringing_back_;
 };
 
 Tags::Tags(const MirrorParts& parts, Manifests& manifests) : parts_(parts), manifests_(manifests) {}

@@ -158,6 +158,13 @@ struct HttpWire::Get final : Pending<UnitAnswer> {
   Ticket step;
 };
 
+// A question that is not sent.
+struct HttpWire::Refused final : Pending<UnitAnswer> {
+  using Pending::Pending;
+  void on_cancel() noexcept override { step.reset(); }
+  Ticket step;
+};
+
 HttpWire::HttpWire(UvLoop& loop, Workers& workers, net::PeerIdentity& identity, Traffic& traffic,
                    Metrics& metrics, HttpWireSettings settings)
     : loop_(loop),
@@ -280,7 +287,14 @@ Ticket HttpWire::tell(const Member& to, const Tell& tell, Done<Ok> done) {
 
 Ticket HttpWire::get(const Member& to, const UnitGet& get, Done<UnitAnswer> done) {
   LAYERD_ON_LOOP(loop_);
-  LAYERD_CHECK(!get.range.empty());
+  // What members said goes into it: that it is nothing is an answer, and no fault of ours.
+  if (get.range.empty()) {
+    auto refused = std::make_shared<Refused>(std::move(done));
+    refused->step = loop_.post([self = refused.get(), id = to.id] {
+      self->answer(Error{Errc::invalid_request, "no bytes of a blob are asked of member " + id});
+    });
+    return Ticket(refused);
+  }
   check_calling();
   auto running = std::make_shared<Get>(*this, to, get.range, std::move(done));
   ++running->member->questions;

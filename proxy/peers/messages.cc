@@ -297,7 +297,8 @@ Result<RecallAnswer> parse_recall_answer(std::string_view text) {
     if (!answer.known) return;
     answer.digest = fields.digest("digest");
     answer.media_type = fields.text("media_type", kMostMediaType);
-    answer.size = fields.number("size", kMostBytes);
+    answer.size = fields.required_number("size", kMostBytes);
+    if (answer.size == 0) fields.refuse("size", "of what is known is not zero");
     answer.checked_at = static_cast<std::int64_t>(fields.number("checked_at", 1ull << 40));
     answer.rights = fields.rights("rights");
   });

@@ -128,7 +128,7 @@ struct RecallAnswer {
   bool known = false;
   Digest digest;
   std::string media_type;
-  ByteCount size = 0;
+  ByteCount size = 0;           // of what is known never zero
   std::int64_t checked_at = 0;  // unix seconds of the last answer of upstream; 0: imported
   Rights rights = Rights::unknown;
 };

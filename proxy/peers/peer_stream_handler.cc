@@ -74,6 +74,7 @@ void PeerService::Stream::send(std::size_t most) {
 void PeerService::Stream::moved(ByteCount bytes) {
   left_.first += bytes;
   service_.sent_.add(bytes);
+  upload_->moved(bytes);
   guest_->traffic->sent += bytes;
   next();
 }

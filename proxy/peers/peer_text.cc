@@ -85,7 +85,7 @@ Result<UnitName> parse_blob_target(std::string_view target) {
   if (!digest) return bad("digest: " + digest.error().message);
   unit.blob.digest = *digest;
   const auto number = registry::parse_digits(take(*query, "unit"));
-  if (!number || *number > std::numeric_limits<std::uint32_t>::max()) return bad("unit: no number of a unit");
+  if (!number || *number > kMostUnit) return bad("unit: no number of a unit");
   unit.unit = static_cast<std::uint32_t>(*number);
   const std::string whole = take(*query, "whole");
   if (whole != "0" && whole != "1") return bad("whole: 0 or 1");

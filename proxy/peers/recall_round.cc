@@ -1,4 +1,5 @@
-// Site::recall: many members are asked what they know of a name, a few at a time.
+// What the site remembers: many members are asked what they know of a name, a few at a time; and the bytes of
+// what one of them knows.
 #include <algorithm>
 #include <deque>
 
@@ -17,7 +18,12 @@ class RecallRound final : public Pending<std::vector<Recalled>> {
   RecallRound(SiteParts& parts, Recall recall, Done<std::vector<Recalled>> done)
       : Pending(std::move(done)), parts_(parts), recall_(std::move(recall)) {}
 
+  // Not even the name of what is not shared leaves this node.
   void begin() {
+    if (!parts_.may_share(recall_.registry, recall_.repository)) {
+      start_ = parts_.loop.post([this] { end(); });
+      return;
+    }
     std::vector<Member> members;
     for (const auto& member : parts_.coordinator.ranking().members().all())
       if (parts_.is_source(member.id)) members.push_back(member);
@@ -72,6 +78,32 @@ Ticket Site::recall(const Recall& recall, Done<std::vector<Recalled>> done) {
   auto round = std::make_shared<RecallRound>(*parts_, recall, std::move(done));
   round->begin();
   return Ticket(std::move(round));
+}
+
+Ticket Site::get(const std::string& member, const BlobName& blob, ByteCount size, Done<UnitAnswer> done) {
+  struct Refused final : Pending<UnitAnswer> {
+    using Pending::Pending;
+    void on_cancel() noexcept override { step.reset(); }
+    Ticket step;
+  };
+  const auto refuse = [this, &done](Error why) {
+    auto refused = std::make_shared<Refused>(std::move(done));
+    refused->step = parts_->loop.post([self = refused.get(), why = std::move(why)] { self->answer(why); });
+    return Ticket(std::move(refused));
+  };
+  if (!parts_->may_share(blob.registry, blob.repository))
+    return refuse({Errc::denied, blob.key() + " is not shared by this node"});
+  if (!parts_->is_source(member)) return refuse({Errc::upstream_unreachable, member + " is left alone"});
+  if (size == 0 || size > kUnit)
+    return refuse({Errc::invalid_request, "that is more than one unit, or none"});
+  UnitGet get;
+  get.unit = {blob, 0, false};
+  get.range = {0, size};
+  return parts_->wire.get(parts_->member(member), get, std::move(done));
+}
+
+void Site::avoid(const std::string& member, std::string_view why) {
+  parts_->acquaintances.ban(member, parts_->settings.banned, why, parts_->now());
 }
 
 }  // namespace layerd::peers

@@ -11,6 +11,8 @@
 namespace layerd::peers {
 
 Ticket Share::find(std::uint32_t unit, ByteRange rest, Done<UnitSource> done) {
+  // Whatever end the download has for a blob of no known size: the one that givers know.
+  rest.end = std::min(rest.end, range_of(core_->name(unit), std::nullopt).end);
   return start_search(core_, unit, rest, std::move(done));
 }
 

@@ -73,8 +73,14 @@ class Site final : public Sharing, public Desk {
   void stored(const Digest& digest) override;
   void removed(const Digest& digest) override;
   // What members know of a tag or of a digest in a repository. Asks up to 64 of them, those of our zone
-  // first; answers who knew something within about 1.5 s. Never an error.
+  // first; answers who knew something within about 1.5 s. Never an error. Nobody is asked about a repository
+  // that is not shared.
   Ticket recall(const Recall& recall, Done<std::vector<Recalled>> done);
+  // All of a small blob that a member knows. Errors: as Wire::get; denied: the repository is not shared;
+  // upstream_unreachable: the member is dead or avoided.
+  Ticket get(const std::string& member, const BlobName& blob, ByteCount size, Done<UnitAnswer> done);
+  // It said something wrong and nothing is taken from it for as long as from who sent wrong bytes.
+  void avoid(const std::string& member, std::string_view why);
 
   AskAnswer on_ask(const std::string& from, const Ask& ask) override;
   ProbeAnswer on_probe(const std::string& from, const Probe& probe) override;

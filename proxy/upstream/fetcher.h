@@ -29,12 +29,18 @@ struct FetchRequest {
   std::size_t first_endpoint = 0;    // where to begin; the others follow in order, cyclic
   bool only_first_endpoint = false;  // no failover inside this call
   bool is_spare = false;  // only with connections nobody else needs (http::ClientRequest::is_spare), one try
+  bool upstream_only = false;  // no member's word will do: the answer opens what is here for others as well
   Deadline deadline = Deadline::never();  // for the head of the answer, over all endpoints and retries
   // Called whenever the attempt moved on (see net::DialRequest::progress; a token or a redirect answered
   // too). May be empty; only notes the moment. Tag checks tell a slow path from a dead one by it.
   std::function<void()> progress;
 };
 inline constexpr ByteCount kOpenEnd = ~ByteCount{0};
+
+// How long upstream is waited for where there is something else to answer with: what is here, or what members
+// of the site know (design.md §3.1 step 3).
+inline constexpr Duration kWithoutProgress = std::chrono::seconds(1);
+inline constexpr Duration kInAll = std::chrono::seconds(10);
 
 struct FetchResponse {
   int status = 200;  // 200 or 206; other statuses are Errors

@@ -223,7 +223,7 @@ ByteCount MemoryStore::partial_bytes(const Digest& digest) const {
 std::vector<Digest> MemoryStore::units(const Digest& digest) const {
   std::vector<Digest> units;
   const std::string* bytes = committed(digest);
-  for (std::size_t at = 0; bytes && at < bytes->size(); at += 8_MiB)
+  for (std::size_t at = 0; keeps_units && bytes && at < bytes->size(); at += 8_MiB)
     units.push_back(digest_of(DigestAlgorithm::sha256, ByteView(*bytes).substr(at, 8_MiB)));
   return units;
 }

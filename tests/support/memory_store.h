@@ -51,6 +51,8 @@ class MemoryStore final : public cache::BlobStore {
   Ticket verify(const Digest& digest, Done<bool> done) override;
   cache::StoreStats stats() const override { return {}; }
 
+  bool keeps_units = true;  // else it knows the hashes of none
+
   // The bytes of one partial blob, shared with the jobs that write them.
   struct Content {
     std::mutex mutex;

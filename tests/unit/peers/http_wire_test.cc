@@ -56,6 +56,7 @@ TEST_CASE("probe, who, recall and tell come through as well") {
   site.desk->who_answer.holders = {"10.0.0.9:5152"};
   site.desk->recall_answer.known = true;
   site.desk->recall_answer.digest = unit_name().blob.digest;
+  site.desk->recall_answer.size = 12;
   site.desk->recall_answer.media_type = "application/vnd.oci.image.index.v1+json";
   const auto probe = site.wait<ProbeAnswer>(
       [&](Done<ProbeAnswer> done) { return site.wire->probe(site.to, {unit_name()}, std::move(done)); });
@@ -105,6 +106,57 @@ TEST_CASE("a unit comes from a finished file, with rights, size and path") {
   CHECK(site.there_traffic.of(kAsker)->sent == 1_MiB);
 }
 
+// rules: giving-is-counted
+TEST_CASE("how fast a node gives is known after it has given, and told to who asks") {
+  struct OneBlob final : Shelf {
+    explicit OneBlob(std::shared_ptr<ScriptedSource> s) : source(std::move(s)) {}
+    std::optional<Held> held(const BlobName&, ByteRange range) override {
+      return Held{true, false, source->content.size(), range.size()};
+    }
+    Rights rights(const std::string&, const std::string&) override { return Rights::open; }
+    Ticket open(const BlobName&, Done<cache::SourcePtr> done) override {
+      return source->loop.post([this, done = std::move(done)]() mutable { done(cache::SourcePtr(source)); });
+    }
+    std::vector<Digest> units(const Digest&) override { return {}; }
+    RecallAnswer recall(const Recall&) override { return {}; }
+    std::vector<Digest> list(std::optional<Digest>, std::size_t) override { return {}; }
+    std::shared_ptr<ScriptedSource> source;
+  };
+  WireFixture site;
+  const std::string content = noise(1_MiB);
+  OneBlob shelf(std::make_shared<ScriptedSource>(site.loop, content));
+  const bool is_file = GENERATE(true, false);
+  shelf.source->here = content.size();
+  if (is_file) shelf.source->committed = file_of(site.dir, content);
+  const SiteSettings settings;
+  SiteMetrics counts(site.metrics);
+  Acquaintances acquaintances(settings, counts);
+  const Streams streams(site.loop, acquaintances, counts);
+  const SharePolicy everything = [](const std::string&, const std::string&) { return true; };
+  Uploads uploads(site.loop, shelf, streams, acquaintances, settings, counts, everything);
+  site.desk->giving = &uploads;
+  const auto rate = [&site] {
+    return site.wait<ProbeAnswer>([&](Done<ProbeAnswer> done) {
+      return site.wire->probe(site.to, Probe{unit_name()}, std::move(done));
+    });
+  };
+  const auto before = rate();
+  REQUIRE(before);
+  CHECK(before->rate == 0);
+  // It measures by seconds: what is given in a later one ends the first.
+  ByteCount given = 0;
+  REQUIRE(site.until([&] {
+    const auto answer = site.get({unit_name(), {0, content.size()}, {kAsker}});
+    REQUIRE(answer);
+    REQUIRE(site.all(*answer->body).ok());
+    given += content.size();
+    const auto told = rate();
+    return told && told->rate > 0;
+  }));
+  CHECK(site.until([&] { return counts.bytes_to_members.value() == given; }));
+  CHECK(acquaintances.all().at(kAsker).bytes_out == given);
+}
+
 TEST_CASE("a unit that still grows is cut through as it comes") {
   WireFixture site;
   const std::string content = noise(600'000);
@@ -134,6 +186,15 @@ TEST_CASE("a range past the end of a whole blob ends with the blob") {
   REQUIRE(answer);
   CHECK(answer->range == ByteRange{1000, 5000});
   CHECK(site.all(*answer->body)->size() == 4000);
+}
+
+// rules: no-bytes-are-an-answer
+TEST_CASE("no bytes are asked of nobody, and that is an answer") {
+  WireFixture site;
+  const auto answer = site.get({unit_name(), {0, 0}, {}});
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == Errc::invalid_request);
+  CHECK(site.desk->froms.empty());
 }
 
 TEST_CASE("a source that fails breaks the body off short of its length, with FIN") {

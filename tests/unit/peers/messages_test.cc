@@ -180,4 +180,9 @@ TEST_CASE("an answer that names nobody, nothing or too many is refused") {
   CHECK_FALSE(parse_tell(R"({"have":[]})").ok());
   CHECK_FALSE(parse_recall(R"({"registry":"docker.io","repository":"a","reference":"a b"})").ok());
   CHECK_FALSE(parse_recall_answer(R"({"known":true})").ok());
+  const std::string known = R"({"known":true,"rights":"open","digest":")" + digest("m").str() + '"';
+  CHECK(parse_recall_answer(known + R"(,"size":1})").ok());
+  CHECK_FALSE(parse_recall_answer(known + "}").ok());
+  CHECK_FALSE(parse_recall_answer(known + R"(,"size":0})").ok());
+  CHECK_FALSE(parse_recall_answer(known + R"(,"size":1125899906842625})").ok());
 }

@@ -26,10 +26,11 @@ TEST_CASE("targets that are none are refused") {
     return "/peer/v1/blob?registry=" + registry + "&repository=" + repository + "&digest=" + digest + rest;
   };
   CHECK(parse_blob_target(target("docker.io", "library%2Fnginx", "&unit=0&whole=1")));
+  CHECK(parse_blob_target(target("docker.io", "a", "&unit=2147483647&whole=0")));
   for (const std::string& text :
        {target("docker.io", "library%2Fnginx", "&unit=1&whole=1"),
         target("docker.io", "UPPER", "&unit=0&whole=0"), target("docker.io", "a%2F..%2Fb", "&unit=0&whole=0"),
-        target("", "a", "&unit=0&whole=0"), target("docker.io", "a", "&unit=4294967296&whole=0"),
+        target("", "a", "&unit=0&whole=0"), target("docker.io", "a", "&unit=2147483648&whole=0"),
         target("docker.io", "a", "&unit=-1&whole=0"), target("docker.io", "a", "&unit=0"),
         target("docker.io", "a", "&unit=0&whole=2"), target("docker.io", "a", "&unit=0&whole=0&whole=0"),
         target("docker.io", "%zz", "&unit=0&whole=0"),

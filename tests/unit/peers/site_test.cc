@@ -608,6 +608,49 @@ TEST_CASE("complete blobs are told to the first two ranks, when they come, and a
   CHECK(changes <= 4);
 }
 
+// rules: recall-needs-share
+TEST_CASE("of what is not shared no name leaves the node, however little upstream says") {
+  SiteBench bench;
+  bench.wire.on_recall = [](const std::string&, const Recall&) -> Result<RecallAnswer> {
+    RecallAnswer answer;
+    answer.known = true;
+    return answer;
+  };
+  bench.is_shared = false;
+  std::optional<Result<std::vector<Recalled>>> known;
+  auto asking = bench.site.recall({"docker.io", "library/nginx", "1.27"},
+                                  [&known](auto answer) { known.emplace(std::move(answer)); });
+  std::optional<Result<UnitAnswer>> got;
+  auto getting = bench.site.get(node(2), kBlob, 12, [&got](auto answer) { got.emplace(std::move(answer)); });
+  bench.loop.advance(3s);
+  REQUIRE(known);
+  CHECK((*known)->empty());
+  REQUIRE(got);
+  CHECK(got->error().code == Errc::denied);
+  CHECK(bench.wire.log.empty());
+}
+
+TEST_CASE("a small blob is got of the member that is named, and of none that is avoided") {
+  SiteBench bench;
+  bench.wire.on_get = [](const std::string&, const UnitGet&) { return std::optional<Error>(); };
+  bench.wire.total = 12;
+  const auto get = [&bench](ByteCount size) {
+    std::optional<Result<UnitAnswer>> got;
+    auto getting =
+        bench.site.get(node(2), kBlob, size, [&got](auto answer) { got.emplace(std::move(answer)); });
+    bench.loop.advance(3s);
+    REQUIRE(got);
+    return got->ok() ? std::optional<Errc>() : got->error().code;
+  };
+  CHECK_FALSE(get(12));
+  CHECK(bench.wire.gets.back().second.range.size() == 12);
+  CHECK(get(0) == Errc::invalid_request);
+  CHECK(get(kUnit + 1) == Errc::invalid_request);
+  bench.site.avoid(node(2), "it sent another manifest than it named");
+  CHECK(get(12) == Errc::upstream_unreachable);
+  CHECK(bench.wire.gets.size() == 1);
+}
+
 TEST_CASE("what members know of a name is gathered from those who know it") {
   SiteBench bench(30);
   bench.wire.on_recall = [](const std::string& to, const Recall&) -> Result<RecallAnswer> {
@@ -628,4 +671,39 @@ TEST_CASE("what members know of a name is gathered from those who know it") {
   REQUIRE(known);
   REQUIRE(known->size() == 1);
   CHECK(known->front().member == node(7));
+}
+
+// rules: one-open-end
+TEST_CASE("a whole blob of unknown size is asked for in words that a giver takes") {
+  SiteBench bench;
+  bench.wire.on_ask = [](const std::string&, const Ask&) -> Result<AskAnswer> {
+    AskAnswer answer;
+    answer.kind = AskAnswer::Kind::from;
+    answer.sources = {node(2)};
+    answer.whole = true;
+    return answer;
+  };
+  bench.wire.on_get = [](const std::string&, const UnitGet&) { return std::optional<Error>(); };
+  auto share = bench.begin();
+  share->whole_only();
+  std::optional<Result<UnitSource>> source;
+  auto finding = share->find(0, {0, ~ByteCount{0}},
+                             [&source](Result<UnitSource> found) { source.emplace(std::move(found)); });
+  bench.loop.advance(2s);
+  REQUIRE(source);
+  REQUIRE(source->ok());
+  CHECK((*source)->from == UnitSource::From::member);
+  CHECK((*source)->range == ByteRange{0, bench.wire.total});
+  REQUIRE_FALSE(bench.wire.gets.empty());
+  // The same words at the real other end.
+  SiteBench giver;
+  giver.shelf.here = Shelf::Held{true, false, 100_MiB, 100_MiB};
+  std::optional<Result<std::unique_ptr<Upload>>> upload;
+  auto opening = giver.site.on_get(node(1), bench.wire.gets.back().second,
+                                   [&upload](auto answer) { upload.emplace(std::move(answer)); });
+  giver.loop.advance(1s);
+  REQUIRE(upload);
+  INFO((upload->ok() ? std::string() : upload->error().message));
+  REQUIRE(upload->ok());
+  CHECK((**upload)->total == 100_MiB);
 }

@@ -12,6 +12,7 @@
 #include "proxy/net/peer_listener.h"
 #include "proxy/peers/http_wire.h"
 #include "proxy/peers/peer_service.h"
+#include "proxy/peers/uploads.h"
 #include "tests/support/catch.h"
 #include "tests/support/net_loop.h"
 #include "tests/support/temp_dir.h"
@@ -71,8 +72,9 @@ struct ScriptedDesk final : Desk {
     asked = ask;
     return ask_answer;
   }
-  ProbeAnswer on_probe(const std::string& from, const Probe&) override {
+  ProbeAnswer on_probe(const std::string& from, const Probe& probe) override {
     froms.push_back(from);
+    if (giving) return giving->probe(probe);
     return probe_answer;
   }
   WhoAnswer on_who(const std::string& from, const Who&) override {
@@ -91,6 +93,7 @@ struct ScriptedDesk final : Desk {
   Ticket on_get(const std::string& from, const UnitGet& get, Done<std::unique_ptr<Upload>> done) override {
     froms.push_back(from);
     got = get;
+    if (giving) return giving->open(from, get, std::move(done));
     if (is_silent) return Ticket(std::make_shared<Pending<std::unique_ptr<Upload>>>(std::move(done)));
     return loop.post([this, done = std::move(done)]() mutable {
       if (refusal) return done(*refusal);
@@ -119,6 +122,7 @@ struct ScriptedDesk final : Desk {
   std::optional<UnitGet> got;
   std::optional<Error> refusal;
   std::shared_ptr<ScriptedSource> source;
+  Uploads* giving = nullptr;  // the real ones answer probes and gets
   int uploads = 0;
   bool is_silent = false;
 };

@@ -512,3 +512,59 @@ TEST_CASE("a range of a running download is announced to it") {
   REQUIRE(download->wanted.size() == 1);
   CHECK(download->wanted[0] == ByteRange{500, 1000});
 }
+
+// rules: hearsay-opens-nothing, hearsay-asks-nobody
+TEST_CASE("the word of a member opens nothing that is here for others") {
+  MirrorBench bench;
+  const std::string bytes = pattern(100);
+  const Digest digest = sha256_of(bytes);
+  bench.fetcher.script = [](const upstream::FetchRequest& request) {
+    auto reply = confirming(100);
+    reply.member = "10.0.0.2:5152";
+    if (request.upstream_only) reply.error = Error{Errc::upstream_unreachable, "the WAN is cut"};
+    return reply;
+  };
+  SECTION("in the store") {
+    bench.store.add(bytes);
+    CHECK(bench.get(url(digest))->status() == 502);
+    CHECK(bench.fetcher.requests.back().upstream_only);
+  }
+  SECTION("it comes while members are asked") {
+    auto exchange = bench.ask("HEAD", url(digest));
+    bench.store.add(bytes);
+    bench.wait_for(*exchange);
+    CHECK(exchange->status() == 502);
+  }
+  SECTION("on its way, for another repository") {
+    auto running = bench.downloads.of(digest);
+    running->confirm(bytes.size());
+    running->grow(bytes);
+    CHECK(bench.get(url(digest))->status() == 502);
+    CHECK(bench.downloads.joins.empty());
+  }
+  CHECK_FALSE(bench.catalog.link(kApp, digest));
+}
+
+// rules: hearsay-makes-no-link
+TEST_CASE("what only a member says holds for one answer") {
+  MirrorBench bench;
+  const std::string bytes = pattern(100);
+  const Digest digest = sha256_of(bytes);
+  bench.downloads.are_only_ours = true;
+  bench.downloads.proof = false;  // the bytes come from members
+  bench.fetcher.script = [](const upstream::FetchRequest& request) {
+    auto reply = confirming(100);
+    reply.member = "10.0.0.2:5152";
+    if (request.upstream_only) reply.error = Error{Errc::upstream_unreachable, "the WAN is cut"};
+    return reply;
+  };
+  CHECK(bench.head(url(digest))->status() == 200);
+  auto exchange = bench.ask("GET", url(digest));
+  auto download = bench.downloads.sources[digest].lock();
+  download->confirm(bytes.size());
+  download->grow(bytes);
+  bench.wait_for(*exchange);
+  CHECK(exchange->status() == 200);
+  CHECK(exchange->body() == bytes);
+  CHECK_FALSE(bench.catalog.link(kApp, digest));
+}

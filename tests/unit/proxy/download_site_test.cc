@@ -402,3 +402,49 @@ TEST_CASE("a relay waits for the size of a download that no source has confirmed
   CHECK(*told);
   CHECK(**told == at.content.size());
 }
+
+TEST_CASE("whose bytes a running download has is known") {
+  DownloadBench at;
+  at.fetcher.at("a").chunk_after = 5ms;
+  at.fetcher.at("b").chunk_after = 5ms;
+  CHECK_FALSE(at.table->runs_for_others(at.digest, "registry.test/library/app"));
+  at.join(target_at({"a"}));
+  at.loop.advance(20ms);
+  CHECK_FALSE(at.table->runs_for_others(at.digest, "registry.test/library/app"));
+  CHECK(at.table->runs_for_others(at.digest, "registry.test/team/other"));
+  at.join(target_at({"b"}, "team/other"));
+  CHECK(at.table->runs_for_others(at.digest, "registry.test/library/app"));
+  CHECK(at.table->runs_for_others(at.digest, "registry.test/team/other"));
+  REQUIRE(at.run());
+  CHECK_FALSE(at.table->runs_for_others(at.digest, "registry.test/library/app"));
+}
+
+TEST_CASE("the bytes of a former download are somebody else's") {
+  DownloadBench at;
+  at.settings.finish_rest = 0;
+  at.start();
+  at.fetcher.at("a").stall_after = 256_KiB;
+  at.fetcher.at("b").chunk_after = 5ms;
+  at.join();
+  at.loop.advance(1s);
+  at.clients.front().leave();
+  at.clients.clear();
+  at.loop.advance(1min);
+  REQUIRE_FALSE(at.table->runs(at.digest));
+  at.join(target_at({"b"}, "team/other"));
+  at.loop.advance(5ms);
+  REQUIRE(at.table->runs(at.digest));
+  CHECK(at.table->runs_for_others(at.digest, "registry.test/team/other"));
+}
+
+// rules: proofs-are-sha256
+TEST_CASE("a small blob by sha512 proves no unit by that") {
+  SharedBench at(1_MiB);
+  at.digest = digest_of(DigestAlgorithm::sha512, at.content);
+  at.store.keeps_units = false;
+  at.site.from_member = {{0, ""}};
+  at.join();
+  check_right(at);
+  CHECK(at.site.sized == at.content.size());
+  CHECK(at.site.proved.empty());
+}

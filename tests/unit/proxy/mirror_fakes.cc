@@ -200,6 +200,7 @@ Ticket FakeFetcher::fetch(upstream::FetchRequest request, Done<upstream::FetchRe
     if (reply->tells_length) response.total = reply->body.size();
     response.body = std::make_unique<FakeBody>(loop, head ? std::string() : reply->body, reply->tells_length);
     response.authenticated = reply->authenticated;
+    response.member = reply->member;
     self->answer(std::move(response));
   };
   if (!reply->never) call->timer = loop_.after(reply->after, "fake upstream", finish);

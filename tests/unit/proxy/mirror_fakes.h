@@ -126,6 +126,7 @@ struct Reply {
   bool never = false;              // hangs
   std::vector<Duration> progress;  // moments at which the attempt moves on
   bool authenticated = false;
+  std::string member = {};  // not empty: it is a member of the site that says so
 };
 
 class FakeFetcher final : public upstream::Fetcher {
@@ -183,6 +184,9 @@ class FakeDownloads final : public proxy::Downloads {
     const auto found = sources.find(digest);
     return found != sources.end() && !found->second.expired();
   }
+  bool runs_for_others(const Digest& digest, const std::string&) const override {
+    return runs(digest) && !are_only_ours;
+  }
   // The download of `digest` that runs; begun by the test if there is none.
   std::shared_ptr<FakeGrowing> of(const Digest& digest);
 
@@ -192,8 +196,9 @@ class FakeDownloads final : public proxy::Downloads {
     std::optional<ByteCount> hint;
   };
   std::vector<Join> joins;
-  std::optional<bool> proof;  // what confirmed_by_target answers; nothing: it is empty
-  bool are_shared = false;    // has_others
+  std::optional<bool> proof;   // what confirmed_by_target answers; nothing: it is empty
+  bool are_shared = false;     // has_others
+  bool are_only_ours = false;  // those that run
   std::map<Digest, std::weak_ptr<FakeGrowing>> sources;
 
  private:

@@ -1,6 +1,7 @@
 // What members of the site may know of a node.
 #include "proxy/peer_shelf.h"
 
+#include "proxy/repository_classes.h"
 #include "tests/support/catch.h"
 #include "tests/unit/proxy/download_bench.h"
 #include "tests/unit/proxy/mirror_fakes.h"
@@ -79,6 +80,36 @@ TEST_CASE("a running download is read while it grows, by who names its repositor
   CHECK(held->have < at.content.size());
   CHECK_FALSE(at.shelf.held(at.named("library/other"), {0, 100}));
   CHECK((*at.read_all(at.named()) == at.content));
+}
+
+// rules: shelf-needs-proof
+TEST_CASE("a download that was begun for a repository which nobody confirmed is none of that repository") {
+  ShelfBench at;
+  at.fetcher.at("open").error = Error{Errc::not_found, "no such blob"};
+  at.fetcher.at("secret").content = at.content;
+  at.fetcher.at("secret").chunk_after = 5ms;
+  at.fetcher.at("open").head_after = 20ms;
+  at.join(target_at({"open"}, "library/open"));
+  at.join(target_at({"secret"}, "team/secret"));
+  CHECK_FALSE(at.shelf.held(at.named("library/open"), {0, 100}));
+  at.loop.advance(60ms);
+  CHECK_FALSE(at.shelf.held(at.named("library/open"), {0, 100}));
+  CHECK(at.read_all(at.named("library/open")).error().code == Errc::not_found);
+  CHECK(at.shelf.held(at.named("team/secret"), {0, 100}));
+  // A link is a proof.
+  at.link("library/open");
+  CHECK(at.shelf.held(at.named("library/open"), {0, 100}));
+}
+
+TEST_CASE("no member hears of a check that is still to come, nor of a size that only the record has") {
+  ShelfBench at;
+  at.catalog.put_tag("registry.test/library/app", "1", {at.digest, "application/json", 12, 1ll << 39});
+  at.join();
+  REQUIRE(at.run());
+  const auto answer = at.shelf.recall({"registry.test", "library/app", "1"});
+  REQUIRE(answer.known);
+  CHECK(answer.checked_at <= proxy::unix_seconds(at.loop.wall_now()));
+  CHECK(answer.size == at.content.size());
 }
 
 TEST_CASE("a tag is recalled with its time and rights, and only while its manifest is here") {

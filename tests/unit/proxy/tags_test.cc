@@ -310,3 +310,37 @@ TEST_CASE("questions whose clients have left are bounded") {
   CHECK(bench.fetcher.requests.size() == 1024);
   CHECK(bench.get("/v2/org/app/manifests/another?ns=ghcr.io")->status() == 503);
 }
+
+// rules: evicted-manifest-of-a-tag
+TEST_CASE("a record whose manifest was evicted is answered by whoever still has the manifest") {
+  TagBench bench;
+  bench.store.blobs.erase(bench.digest);
+  const bool hangs = GENERATE(false, true);
+  bench.fetcher.script = [&](const upstream::FetchRequest& request) {
+    Reply reply;
+    if (request.reference == bench.digest.str()) {
+      reply.body = bench.manifest;
+      reply.headers.add("Content-Type", "application/vnd.oci.image.manifest.v1+json");
+      reply.member = "10.0.0.2:5152";
+      return reply;
+    }
+    reply.never = hangs;
+    reply.error = Error{Errc::upstream_unreachable, "the WAN is cut"};
+    return reply;
+  };
+  const Duration time = bench.time_to_answer();
+  CHECK(bench.last->status() == 200);
+  CHECK(bench.last->body() == bench.manifest);
+  CHECK(bench.last->header("Layerd-Source") == "stale");
+  CHECK(bench.last->header("Docker-Content-Digest") == bench.digest.str());
+  CHECK(time < 3s);
+}
+
+TEST_CASE("a record whose manifest nobody has ends as upstream did, after one look") {
+  TagBench bench;
+  bench.store.blobs.erase(bench.digest);
+  bench.fail_with({Errc::upstream_unreachable, "the WAN is cut"});
+  bench.time_to_answer();
+  CHECK(bench.last->status() == 502);
+  CHECK(bench.gets() == 2);  // the tag and the digest
+}
