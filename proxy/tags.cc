@@ -108,11 +108,13 @@ class Tags::Check {
   }
 
   void fetch(const std::string& reference, std::optional<Digest> expected) {
-    asking_ =
-        tags_.manifests_.fetch(target_, reference, std::move(expected), [this](Result<ManifestPtr> got) {
+    // What upstream has named is as new as it can be, whoever brings the bytes.
+    const bool is_named = expected.has_value();
+    asking_ = tags_.manifests_.fetch(
+        target_, reference, std::move(expected), [this, is_named](Result<ManifestPtr> got) {
           if (!got) return fail(got.error());
           cache::TagRecord record{(*got)->digest, (*got)->media_type, (*got)->body.bytes.size(), 0};
-          if (!(*got)->member.empty()) return recalled(std::move(record), *got);
+          if (!(*got)->member.empty() && !is_named) return recalled(std::move(record), *got);
           tags_.keep(repository_, tag_, record);
           tags_.ended(question_of(*target_, tag_),
                       TagAnswer{TagAnswer::Origin::fetched, std::move(record), {}, *got});

@@ -344,3 +344,21 @@ TEST_CASE("a record whose manifest nobody has ends as upstream did, after one lo
   CHECK(bench.last->status() == 502);
   CHECK(bench.gets() == 2);  // the tag and the digest
 }
+
+// rules: named-by-upstream
+TEST_CASE("what upstream named is new, though a member brought the bytes") {
+  TagBench bench;
+  bench.fetcher.script = [&](const upstream::FetchRequest& request) {
+    Reply reply;
+    reply.body = bench.newer;
+    reply.headers.add("Content-Type", "application/vnd.oci.image.manifest.v1+json");
+    if (!request.head_only) reply.member = "10.0.0.2:5152";
+    return reply;
+  };
+  bench.time_to_answer();
+  CHECK(bench.last->status() == 200);
+  CHECK(bench.last->body() == bench.newer);
+  CHECK(bench.last->header("Layerd-Source") == "upstream");
+  CHECK_FALSE(bench.last->has_header("Warning"));
+  CHECK(bench.catalog.tag(kApp, "1")->checked_at > 1'700'000'000 - 10);
+}
