@@ -131,9 +131,10 @@ TEST_CASE("how fast a node gives is known after it has given, and told to who as
   const SiteSettings settings;
   SiteMetrics counts(site.metrics);
   Acquaintances acquaintances(settings, counts);
-  const Streams streams(site.loop, acquaintances, counts);
+  Speeds speeds;
+  const Streams streams(site.loop, acquaintances, speeds, counts);
   const SharePolicy everything = [](const std::string&, const std::string&) { return true; };
-  Uploads uploads(site.loop, shelf, streams, acquaintances, settings, counts, everything);
+  Uploads uploads(site.loop, shelf, streams, acquaintances, speeds, settings, counts, everything);
   site.desk->giving = &uploads;
   const auto rate = [&site] {
     return site.wait<ProbeAnswer>([&](Done<ProbeAnswer> done) {
