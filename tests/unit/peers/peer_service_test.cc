@@ -9,7 +9,7 @@ namespace {
 // One request on a connection of a member; what was answered.
 struct Asked final : http::Exchange {
   net::PeerCard who;
-  net::Address address{"10.0.0.1", 40000, false};
+  net::Address address{"127.0.0.1", 40000, false};
   net::OwnerSlot slot;
   http::RequestHead head;
   std::string said;
@@ -43,7 +43,7 @@ Asked a_request(std::string method = "POST", std::string target = "/peer/v1/prob
   Asked asked;
   asked.who.id = kAsker;
   asked.who.site = "berlin";
-  asked.who.address = "10.0.0.1";
+  asked.who.address = "127.0.0.1";
   asked.head.method = std::move(method);
   asked.head.target = std::move(target);
   asked.head.headers.add(kPeerHeader, std::string("1; id=") + kAsker + "; site=berlin");
@@ -110,10 +110,10 @@ TEST_CASE("a certificate's member says once for its connection who it is, and it
   auto asked = a_request();
   asked.who.id.clear();
   asked.who.by_certificate = true;
-  asked.who.own_ips = {"10.0.0.1"};
+  asked.who.own_ips = {"127.0.0.1"};
   CHECK(status_of(site, asked) == 200);
   CHECK(asked.who.id == kAsker);
-  asked.who.own_ips = {"10.0.0.1", "10.0.0.2"};
+  asked.who.own_ips = {"127.0.0.1", "10.0.0.2"};
   call_itself(asked, "1; id=10.0.0.2:5152; site=berlin");
   CHECK(status_of(site, asked) == 403);  // it was somebody else before
   auto implausible = a_request();
