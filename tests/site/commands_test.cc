@@ -69,7 +69,13 @@ class Machine {
     request.timeout = std::chrono::seconds(120);
     return probe(request);
   }
+  // As a runtime does: the manifest first, which says that the blob belongs to the repository.
   bool gets(const Image& image, std::size_t blob) {
+    {
+      const auto inside = machines_.net().inside(number_);
+      const ProbeReply manifest = probe({layerd_->port(), "/v2/team/app/manifests/1?ns=registry.test"});
+      if (manifest.status != 200) return false;
+    }
     const ProbeReply reply = get(image.layers.at(blob));
     UNSCOPED_INFO("node " << number_ << ": " << reply.status << " " << reply.reason << ", "
                           << reply.body.size() << " bytes in " << reply.total.count() << " ms");
