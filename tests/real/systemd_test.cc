@@ -88,7 +88,7 @@ TEST_CASE("a socket that systemd opened and `listen` does not name answers as we
   REQUIRE(activated.wait_for_output("Listening on", std::chrono::seconds(10)));
   CHECK(probe({.port = port, .target = "/v2/"}).status == 200);
   CHECK(probe({.port = other, .target = "/v2/"}).status == 200);
-  CHECK(activated.output().find("systemctl edit layerd.socket") != std::string::npos);
+  CHECK(activated.wait_for_output("systemctl edit layerd.socket", std::chrono::seconds(10)));
   CHECK(activated.stop() == 0);
 }
 
