@@ -20,14 +20,9 @@ void each_key(const YamlNode& root, std::string_view section, Each each) {
   for (const auto& [key, value] : node->entries) each(key, registry::lower_case(key.scalar));
 }
 
-// "reg.example" for "reg.example:443", which is the same registry; empty for what has no such port.
-std::string without_https_port(const std::string& name) {
-  return name.ends_with(":443") ? name.substr(0, name.size() - 4) : std::string();
-}
-
 void warn_of_two_spellings(const YamlNode& root, const registry::RulesInput& rules, ConfigReader& reader) {
   each_key(root, "mirrors", [&](const YamlNode& key, const std::string& name) {
-    const auto other = without_https_port(name);
+    const auto other = registry::without_https_port(name);
     if (!other.empty() && rules.mirrors.contains(other))
       reader.warn(key,
                   fmt::format("mirrors.\"{}\" and mirrors.\"{}\" are about one registry: each counts only "
@@ -35,7 +30,7 @@ void warn_of_two_spellings(const YamlNode& root, const registry::RulesInput& rul
                               printable(name, 80), printable(other, 80)));
   });
   each_key(root, "configs", [&](const YamlNode& key, const std::string& name) {
-    const auto other = without_https_port(name);
+    const auto other = registry::without_https_port(name);
     if (!other.empty() && rules.configs.contains(other))
       reader.warn(key,
                   fmt::format("configs.\"{}\" and configs.\"{}\" are about one host, and only the former "
@@ -124,7 +119,7 @@ bool is_for_clients_alone(const proxy::AccessSettings& access, const std::string
 
 // The registries of `mirrors` that are asked at this host[:port].
 std::vector<std::string> registries_at(const registry::RulesInput& rules, const std::string& name) {
-  const auto plain = without_https_port(name);
+  const auto plain = registry::without_https_port(name);
   std::vector<std::string> registries;
   for (const auto& [registry, mirror] : rules.mirrors)
     if (std::any_of(mirror.endpoints.begin(), mirror.endpoints.end(),

@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include "runtime/answer_later.h"
+
 namespace layerd::proxy {
 Ticket Confirmations::ask(const registry::TargetPtr& target, const Digest& digest, upstream::Kind kind,
                           Done<Confirmed> done) {

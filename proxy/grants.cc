@@ -6,6 +6,7 @@
 #include <set>
 
 #include "proxy/registry/text.h"
+#include "runtime/answer_later.h"
 
 namespace layerd::proxy {
 namespace {

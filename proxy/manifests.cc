@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include "proxy/registry/manifest.h"
+#include "runtime/answer_later.h"
 #include "runtime/log.h"
 
 namespace layerd::proxy {

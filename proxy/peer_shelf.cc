@@ -4,6 +4,7 @@
 
 #include "proxy/download_relay.h"
 #include "proxy/repository_classes.h"
+#include "runtime/answer_later.h"
 
 namespace layerd::proxy {
 
@@ -62,9 +63,10 @@ Ticket PeerShelf::open(const peers::BlobName& blob, Done<cache::SourcePtr> done)
         [relay = std::move(relay), done = std::move(done)]() mutable { done(cache::SourcePtr(relay)); });
   }
   if (!is_linked(blob))
-    return loop_.post([done = std::move(done), name = blob.digest.str(), key = blob.key()]() mutable {
-      done(Error{Errc::not_found, fmt::format("{} is not known of {} here", name, key)});
-    });
+    return answer_later<cache::SourcePtr>(
+        loop_,
+        Error{Errc::not_found, fmt::format("{} is not known of {} here", blob.digest.str(), blob.key())},
+        std::move(done));
   return store_.open(blob.digest, [done = std::move(done)](Result<cache::StoredBlobPtr> stored) mutable {
     if (!stored) return done(std::move(stored).error());
     done(cache::SourcePtr(std::move(*stored)));

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include "runtime/answer_later.h"
 #include "runtime/log.h"
 
 namespace layerd::proxy {

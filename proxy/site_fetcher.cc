@@ -8,6 +8,7 @@
 #include "proxy/download_settings.h"
 #include "proxy/repository_classes.h"
 #include "proxy/waiters.h"
+#include "runtime/answer_later.h"
 #include "runtime/log.h"
 
 namespace layerd::proxy {

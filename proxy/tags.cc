@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include "runtime/answer_later.h"
+
 namespace layerd::proxy {
 namespace {
 

@@ -37,18 +37,4 @@ class Waiters {
   std::vector<std::shared_ptr<Pending<T>>> waiting_;
 };
 
-// An answer that is at hand, given on a later stack as every other one.
-template <class T, class Loop>
-Ticket answer_later(Loop& loop, Result<T> result, Done<T> done) {
-  struct Later final : Pending<T> {
-    using Pending<T>::Pending;
-    Ticket posted;
-  };
-  auto later = std::make_shared<Later>(std::move(done));
-  later->posted = loop.post([self = later.get(), kept = std::make_shared<Result<T>>(std::move(result))] {
-    self->answer(std::move(*kept));
-  });
-  return Ticket(std::move(later));
-}
-
 }  // namespace layerd::proxy

@@ -7,6 +7,7 @@
 #include "proxy/net/address.h"
 #include "proxy/net/peer_stream.h"
 #include "proxy/net/tcp_stream.h"
+#include "runtime/answer_later.h"
 #include "runtime/ledger.h"
 
 namespace layerd::net {
@@ -172,16 +173,13 @@ Ticket PeerDialer::dial(const DialRequest& request, Done<ByteStreamPtr> done) {
   LAYERD_ON_LOOP(loop_);
   const auto address = parse_address(request.host, request.port);
   if (!address) {
-    return loop_.post([done = std::move(done), host = request.host]() mutable {
-      done(Error{Errc::invalid_request, fmt::format("\"{}\" is no address of a member", host)});
-    });
+    Error error{Errc::invalid_request, fmt::format("\"{}\" is no address of a member", request.host)};
+    return answer_later<ByteStreamPtr>(loop_, std::move(error), std::move(done));
   }
   if (!may_dial(*address)) {
-    return loop_.post([done = std::move(done), text = address->str()]() mutable {
-      Error error{Errc::denied, fmt::format("member {}: no address at which members are", text)};
-      error.diagnosis = "peer_address";
-      done(std::move(error));
-    });
+    Error error{Errc::denied, fmt::format("member {}: no address at which members are", address->str())};
+    error.diagnosis = "peer_address";
+    return answer_later<ByteStreamPtr>(loop_, std::move(error), std::move(done));
   }
   auto dial = std::make_shared<Dial>(*this, *address, std::move(done));
   dial->start(request.deadline);

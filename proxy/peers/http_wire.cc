@@ -5,6 +5,7 @@
 #include "proxy/peers/peer_text.h"
 #include "proxy/registry/range.h"
 #include "proxy/registry/text.h"
+#include "runtime/answer_later.h"
 #include "runtime/log.h"
 
 namespace layerd::peers {
@@ -158,13 +159,6 @@ struct HttpWire::Get final : Pending<UnitAnswer> {
   Ticket step;
 };
 
-// A question that is not sent.
-struct HttpWire::Refused final : Pending<UnitAnswer> {
-  using Pending::Pending;
-  void on_cancel() noexcept override { step.reset(); }
-  Ticket step;
-};
-
 HttpWire::HttpWire(UvLoop& loop, Workers& workers, net::PeerIdentity& identity, Traffic& traffic,
                    Metrics& metrics, HttpWireSettings settings)
     : loop_(loop),
@@ -289,11 +283,8 @@ Ticket HttpWire::get(const Member& to, const UnitGet& get, Done<UnitAnswer> done
   LAYERD_ON_LOOP(loop_);
   // What members said goes into it: that it is nothing is an answer, and no fault of ours.
   if (get.range.empty()) {
-    auto refused = std::make_shared<Refused>(std::move(done));
-    refused->step = loop_.post([self = refused.get(), id = to.id] {
-      self->answer(Error{Errc::invalid_request, "no bytes of a blob are asked of member " + id});
-    });
-    return Ticket(refused);
+    Error error{Errc::invalid_request, "no bytes of a blob are asked of member " + to.id};
+    return answer_later<UnitAnswer>(loop_, std::move(error), std::move(done));
   }
   check_calling();
   auto running = std::make_shared<Get>(*this, to, get.range, std::move(done));

@@ -40,7 +40,6 @@ class HttpWire final : public Wire {
   template <class T>
   struct Call;
   struct Get;
-  struct Refused;
 
   template <class T>
   Ticket post(const Member& to, const char* kind, std::string text, Result<T> (*parse)(std::string_view),

@@ -5,6 +5,7 @@
 
 #include "proxy/peers/site.h"
 #include "proxy/peers/site_parts.h"
+#include "runtime/answer_later.h"
 
 namespace layerd::peers {
 namespace {
@@ -81,15 +82,8 @@ Ticket Site::recall(const Recall& recall, Done<std::vector<Recalled>> done) {
 }
 
 Ticket Site::get(const std::string& member, const BlobName& blob, ByteCount size, Done<UnitAnswer> done) {
-  struct Refused final : Pending<UnitAnswer> {
-    using Pending::Pending;
-    void on_cancel() noexcept override { step.reset(); }
-    Ticket step;
-  };
   const auto refuse = [this, &done](Error why) {
-    auto refused = std::make_shared<Refused>(std::move(done));
-    refused->step = parts_->loop.post([self = refused.get(), why = std::move(why)] { self->answer(why); });
-    return Ticket(std::move(refused));
+    return answer_later<UnitAnswer>(parts_->loop, std::move(why), std::move(done));
   };
   if (!parts_->may_share(blob.registry, blob.repository))
     return refuse({Errc::denied, blob.key() + " is not shared by this node"});

@@ -75,13 +75,6 @@ bool has_https_port(std::string_view name) {
   return port != std::string_view::npos && name.substr(port, end - port) == kHttpsPort;
 }
 
-// "reg.example/app" for "reg.example:443/app"; empty: it has no such port.
-std::string without_https_port(std::string_view name) {
-  if (!has_https_port(name)) return {};
-  const auto port = port_of(name);
-  return std::string(name.substr(0, port)) + std::string(name.substr(port + kHttpsPort.size()));
-}
-
 std::string with_https_port(std::string_view name) {
   const auto end = std::min(name.find('/'), name.size());
   return std::string(name.substr(0, end)) + std::string(kHttpsPort) + std::string(name.substr(end));
@@ -118,6 +111,12 @@ std::string expression_of(std::string_view text) {
 }
 
 }  // namespace
+
+std::string without_https_port(std::string_view name) {
+  if (!has_https_port(name)) return {};
+  const auto port = port_of(name);
+  return std::string(name.substr(0, port)) + std::string(name.substr(port + kHttpsPort.size()));
+}
 
 Pattern::Pattern(std::string text, std::shared_ptr<const Program> program)
     : text_(std::move(text)), program_(std::move(program)) {}

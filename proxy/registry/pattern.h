@@ -47,4 +47,7 @@ class Pattern {
   std::shared_ptr<const Program> program_;
 };
 
+// "reg.example/app" for "reg.example:443/app", which is the same; empty: it has no such port.
+std::string without_https_port(std::string_view name);
+
 }  // namespace layerd::registry

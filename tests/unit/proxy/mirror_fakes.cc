@@ -17,10 +17,10 @@ class FakeStored final : public cache::StoredBlob {
   bool bad() const override { return goes_bad_ && asked_++ > 0; }
   FilePtr file() const override { return file_; }
   Ticket size(Done<ByteCount> done) override {
-    return proxy::answer_later<ByteCount>(loop_, ByteCount{size_}, std::move(done));
+    return answer_later<ByteCount>(loop_, ByteCount{size_}, std::move(done));
   }
   Ticket read(ByteCount offset, ByteCount max, Done<Bytes> done) override {
-    return proxy::answer_later<Bytes>(loop_, file_->read_at(offset, max), std::move(done));
+    return answer_later<Bytes>(loop_, file_->read_at(offset, max), std::move(done));
   }
 
  private:
@@ -40,7 +40,7 @@ class FakeBody final : public http::BodyReader {
     const std::size_t count = std::min<std::size_t>(bytes_.size() - at_, max);
     Bytes chunk = Bytes::copy_of(ByteView(bytes_).substr(at_, count));
     at_ += count;
-    return proxy::answer_later<Bytes>(loop_, std::move(chunk), std::move(done));
+    return answer_later<Bytes>(loop_, std::move(chunk), std::move(done));
   }
   std::optional<ByteCount> length() const override {
     return tells_length_ ? std::optional<ByteCount>(bytes_.size()) : std::nullopt;
@@ -92,48 +92,48 @@ std::string image_manifest(const std::vector<std::string>& blobs) {
 Ticket FakeStore::open(const Digest& digest, Done<cache::StoredBlobPtr> done) {
   const auto found = blobs.find(digest);
   if (found == blobs.end() || open_fails)
-    return proxy::answer_later<cache::StoredBlobPtr>(loop_, not_found(digest.str()), std::move(done));
+    return answer_later<cache::StoredBlobPtr>(loop_, not_found(digest.str()), std::move(done));
   cache::StoredBlobPtr blob = std::make_shared<FakeStored>(loop_, digest, found->second, next_goes_bad);
-  return proxy::answer_later<cache::StoredBlobPtr>(loop_, std::move(blob), std::move(done));
+  return answer_later<cache::StoredBlobPtr>(loop_, std::move(blob), std::move(done));
 }
 std::optional<ByteCount> FakeStore::known_size(const Digest& digest) const {
   const auto found = blobs.find(digest);
   return found == blobs.end() ? std::nullopt : std::optional<ByteCount>(found->second.size());
 }
 Ticket FakeStore::begin(const Digest&, Done<cache::PartialBlobPtr> done) {
-  return proxy::answer_later<cache::PartialBlobPtr>(loop_, not_found("a partial blob"), std::move(done));
+  return answer_later<cache::PartialBlobPtr>(loop_, not_found("a partial blob"), std::move(done));
 }
 Ticket FakeStore::reserve(const Digest&, ByteCount, Done<Ok> done) {
-  return proxy::answer_later<Ok>(loop_, Ok{}, std::move(done));
+  return answer_later<Ok>(loop_, Ok{}, std::move(done));
 }
 Ticket FakeStore::commit(cache::PartialBlobPtr, Done<cache::StoredBlobPtr> done) {
-  return proxy::answer_later<cache::StoredBlobPtr>(loop_, not_found("a partial blob"), std::move(done));
+  return answer_later<cache::StoredBlobPtr>(loop_, not_found("a partial blob"), std::move(done));
 }
 Ticket FakeStore::put(const Digest& digest, Bytes content, Done<Ok> done) {
-  if (put_fails) return proxy::answer_later<Ok>(loop_, *put_fails, std::move(done));
+  if (put_fails) return answer_later<Ok>(loop_, *put_fails, std::move(done));
   blobs[digest] = content.str();
-  return proxy::answer_later<Ok>(loop_, Ok{}, std::move(done));
+  return answer_later<Ok>(loop_, Ok{}, std::move(done));
 }
 Ticket FakeStore::get(const Digest& digest, ByteCount most, Done<Bytes> done) {
   const auto found = blobs.find(digest);
   if (found == blobs.end() || open_fails || found->second.size() > most)
-    return proxy::answer_later<Bytes>(loop_, not_found(digest.str()), std::move(done));
-  return proxy::answer_later<Bytes>(loop_, Bytes::copy_of(found->second), std::move(done));
+    return answer_later<Bytes>(loop_, not_found(digest.str()), std::move(done));
+  return answer_later<Bytes>(loop_, Bytes::copy_of(found->second), std::move(done));
 }
 const std::string* FakeStore::hot(const Digest& digest) {
   return hot_ones.contains(digest) ? &blobs.at(digest) : nullptr;
 }
 Ticket FakeStore::remove(const Digest&, Done<Ok> done) {
-  return proxy::answer_later<Ok>(loop_, Ok{}, std::move(done));
+  return answer_later<Ok>(loop_, Ok{}, std::move(done));
 }
 Ticket FakeStore::pin(const Digest&, bool, Done<Ok> done) {
-  return proxy::answer_later<Ok>(loop_, Ok{}, std::move(done));
+  return answer_later<Ok>(loop_, Ok{}, std::move(done));
 }
 Ticket FakeStore::gc(Done<ByteCount> done) {
-  return proxy::answer_later<ByteCount>(loop_, ByteCount{0}, std::move(done));
+  return answer_later<ByteCount>(loop_, ByteCount{0}, std::move(done));
 }
 Ticket FakeStore::verify(const Digest&, Done<bool> done) {
-  return proxy::answer_later<bool>(loop_, true, std::move(done));
+  return answer_later<bool>(loop_, true, std::move(done));
 }
 
 std::optional<cache::TagRecord> FakeCatalog::tag(const cache::RepositoryKey& repository,

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "proxy/router.h"
+#include "runtime/answer_later.h"
 #include "runtime/json.h"
 #include "tests/support/recorded_exchange.h"
 #include "tests/support/virtual_loop.h"
@@ -105,7 +106,7 @@ struct FakeCgroups final : net::Cgroups {
   }
   Ticket look_up(std::uint64_t id, Done<Kind> done) override {
     known[id] = next;
-    return proxy::answer_later<Kind>(loop_, Result<Kind>(next), std::move(done));
+    return answer_later<Kind>(loop_, Result<Kind>(next), std::move(done));
   }
   std::string trouble() const override { return next == Kind::unreadable ? "no cgroups here" : ""; }
   std::map<std::uint64_t, Kind> known;

@@ -1,0 +1,83 @@
+// The watchdog: streams that are left for a better source.
+#include "tests/support/catch.h"
+#include "tests/unit/peers/site_fixture.h"
+
+using namespace layerd;
+using namespace layerd::test;
+using namespace layerd::peers;
+using namespace std::chrono_literals;
+
+TEST_CASE("a source that says nothing any more is left") {
+  SiteBench bench;
+  everybody_answers(bench, from({node(3)}));
+  auto share = bench.begin();
+  const auto unit = bench.unit_of(2);
+  auto found = bench.find(*share, unit);
+  bench.loop.advance(100ms);
+  REQUIRE(found->is_member(node(3)));
+  std::optional<Error> why;
+  auto reading = (*found->result)->body->read(65536, [&why](Result<Bytes> bytes) {
+    if (!bytes) why = bytes.error();
+  });
+  bench.wire.on_probe = nullptr;
+  bench.loop.advance(3s);
+  REQUIRE(why);
+  CHECK(why->diagnosis == "member_left");
+}
+
+TEST_CASE("a source that is fed by ourselves is left") {
+  SiteBench bench;
+  everybody_answers(bench, from({node(3)}));
+  auto share = bench.begin();
+  auto found = bench.find(*share, bench.unit_of(2));
+  bench.loop.advance(100ms);
+  REQUIRE(found->is_member(node(3)));
+  bool left = false;
+  auto reading = (*found->result)->body->read(65536, [&left](const Result<Bytes>& bytes) { left = !bytes; });
+  bench.wire.on_probe = [](const std::string&, const Probe&) {
+    return ProbeAnswer{0, true, 0, false, {node(4), node(1)}, 0};
+  };
+  bench.loop.advance(3s);
+  CHECK(left);
+}
+
+TEST_CASE("a slow stream is left for a member that has the whole unit and is faster") {
+  SiteBench bench;
+  everybody_answers(bench, from({node(3)}));
+  auto share = bench.begin();
+  const auto unit = bench.unit_of(2);
+  auto found = bench.find(*share, unit);
+  bench.loop.advance(100ms);
+  REQUIRE(found->is_member(node(3)));
+  auto& body = *(*found->result)->body;
+  bool left = false;
+  ByteCount have = 0;
+  Ticket reading;
+  std::function<void()> next = [&] {
+    reading = body.read(65536, [&](const Result<Bytes>& bytes) {
+      if (!bytes) {
+        left = true;
+        return;
+      }
+      have += bytes->size();
+      next();
+    });
+  };
+  next();
+  bench.wire.paths[node(3)] = {};
+  bench.wire.on_probe = [](const std::string& to, const Probe&) -> Result<ProbeAnswer> {
+    if (to == node(3)) return ProbeAnswer{1, true, 0, false, {node(4)}, 0};
+    return free_slot(0, 8_MiB, true, 50'000'000);
+  };
+  for (int i = 0; i < 100 && !left; ++i) {
+    bench.wire.taps[node(3)]->give(10'000);
+    bench.loop.advance(100ms);
+  }
+  REQUIRE(left);
+  share->progress(unit, have);
+  share->failed(unit, {Errc::canceled, "left"});
+  auto again = bench.find(*share, unit, have);
+  bench.loop.advance(100ms);
+  CHECK(again->is_member(node(4)));
+  CHECK(bench.metrics.total("layerd_peer_left_total") == 1);
+}

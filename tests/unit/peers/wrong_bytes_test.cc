@@ -1,0 +1,132 @@
+// Wrong bytes of members: thrown away, and by whom they were.
+#include "tests/support/catch.h"
+#include "tests/unit/peers/site_fixture.h"
+
+using namespace layerd;
+using namespace layerd::test;
+using namespace layerd::peers;
+using namespace std::chrono_literals;
+
+namespace {
+
+// node 3 was named for a unit that is "right" and brought another one, which was thrown away.
+struct Refused {
+  SiteBench bench;
+  AskAnswer answer = from({node(3)});
+  std::unique_ptr<BlobShare> share;
+  const std::uint32_t unit = bench.unit_of(2);
+  std::unique_ptr<SiteBench::Found> found;
+
+  Refused() {
+    answer.claim = digest("right");
+    everybody_answers(bench, answer);
+    share = bench.begin();
+    found = bench.find(*share, unit);
+    bench.loop.advance(100ms);
+    REQUIRE(found->is_member(node(3)));
+    CHECK_FALSE(share->arrived(unit, digest("wrong"), false));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a unit that is not what its fetcher says is thrown away, and its giver avoided") {
+  Refused at;
+  auto& bench = at.bench;
+  CHECK(bench.metrics.total("layerd_peer_wrong_units_total") == 1);
+  bench.wire.on_ask = [answer = at.answer](const std::string&, const Ask& ask) {
+    auto other = answer;
+    other.sources = {node(4)};
+    return ask.avoid == std::vector<std::string>{node(3)} ? other : answer;
+  };
+  at.found.reset();
+  auto again = bench.find(*at.share, at.unit);
+  bench.loop.advance(100ms);
+  CHECK(again->is_member(node(4)));
+  SECTION("the right bytes are taken") { CHECK(at.share->arrived(at.unit, digest("right"), false)); }
+  SECTION("the same bytes from another do not count against the claim; upstream decides") {
+    CHECK_FALSE(at.share->arrived(at.unit, digest("wrong"), false));
+    again.reset();
+    auto third = bench.find(*at.share, at.unit);
+    bench.loop.advance(1s);
+    CHECK(third->is_upstream());
+    CHECK(at.share->arrived(at.unit, digest("wrong"), true));
+  }
+}
+
+TEST_CASE("wrong bytes do not count twice when they come by way of another") {
+  Refused at;
+  auto& bench = at.bench;
+  at.found.reset();
+  bench.wire.paths[node(4)] = {node(3)};
+  bench.wire.on_ask = [](const std::string&, const Ask& ask) {
+    auto other = from({node(4)});
+    other.claim = digest("right");
+    return ask.avoid.size() < 2 ? other : fetch();
+  };
+  auto again = bench.find(*at.share, at.unit);
+  bench.loop.advance(500ms);
+  CHECK(again->is_upstream());  // node 4 has it from node 3
+}
+
+TEST_CASE("after a wrong blob only who made it wrong is left out, where that can be found") {
+  SiteBench bench;
+  auto answer = from({node(3)});
+  everybody_answers(bench, answer);
+  auto share = bench.begin();
+  const auto first = bench.unit_of(2), second = bench.unit_of(2, 4, first + 1);
+  auto one = bench.find(*share, first);
+  bench.loop.advance(100ms);
+  CHECK(share->arrived(first, digest("a"), false));
+  bench.wire.on_ask = [](const std::string&, const Ask&) { return from({node(4)}); };
+  auto other = bench.find(*share, second);
+  bench.loop.advance(100ms);
+  CHECK(share->arrived(second, digest("wrong"), false));
+  bench.wire.on_ask = [&](const std::string&, const Ask& ask) {  // upstream has told them by now
+    auto claimed = from({node(3)});
+    claimed.claim = digest(ask.unit.unit == first ? "a" : "b");
+    return claimed;
+  };
+  share->mismatched();
+  one.reset();
+  other.reset();
+  share = bench.begin();
+  REQUIRE(share != nullptr);
+  auto anew = bench.find(*share, first);
+  bench.loop.advance(500ms);
+  CHECK(anew->is_member(node(3)));
+  for (const auto& row : bench.site.snapshot().members) CHECK((row.banned_for > 0s) == (row.id == node(4)));
+}
+
+TEST_CASE("after a wrong blob nothing is taken from its givers, until it shows who was wrong") {
+  SiteBench bench;
+  everybody_answers(bench, from({node(3)}));
+  auto share = bench.begin();
+  const auto first = bench.unit_of(2), second = bench.unit_of(2, 4, first + 1);
+  auto one = bench.find(*share, first);
+  bench.loop.advance(100ms);
+  share->arrived(first, digest("a"), false);
+  bench.wire.on_ask = [](const std::string&, const Ask&) { return from({node(4)}); };
+  auto other = bench.find(*share, second);
+  bench.loop.advance(100ms);
+  share->arrived(second, digest("wrong"), false);
+  share->mismatched();
+  one.reset();
+  other.reset();
+  share.reset();
+  bench.loop.advance(3s);           // nobody knows what upstream gave
+  CHECK(bench.begin() == nullptr);  // the next attempt: upstream alone
+  const auto banned = [&bench](int number) {
+    for (const auto& row : bench.site.snapshot().members)
+      if (row.id == node(number)) return row.banned_for > 0s;
+    return false;
+  };
+  CHECK(banned(3));
+  CHECK(banned(4));
+  bench.shelf.hashes.assign(std::max(first, second) + 1, digest("b"));
+  bench.shelf.hashes[first] = digest("a");
+  bench.site.stored(kBlob.digest);
+  CHECK_FALSE(banned(3));
+  CHECK(banned(4));
+  CHECK(bench.begin() != nullptr);
+}
