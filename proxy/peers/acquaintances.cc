@@ -24,7 +24,7 @@ void Acquaintances::answered(const std::string& id, Duration latency, TimePoint 
   auto& one = at(id);
   one.latency = latency;
   one.spoken = now;
-  one.dead_until = {};
+  if (now < one.dead_until) revive(one);
   one.dead_next = {};
 }
 
@@ -36,7 +36,28 @@ void Acquaintances::spoke(const std::string& id, TimePoint now) {
   if (now >= one.dead_until) return;
   if (one.revived != TimePoint{} && now - one.revived < settings_.dead_first) return;
   one.revived = now;
+  revive(one);
+}
+
+void Acquaintances::revive(Acquaintance& one) {
   one.dead_until = {};
+  for (auto& [id, other] : all_) {
+    const auto apart = other.died > one.died ? other.died - one.died : one.died - other.died;
+    if (other.spoken != TimePoint{} && apart <= settings_.outage) other.dead_until = {};
+  }
+}
+
+std::optional<std::string> Acquaintances::next_to_feel(const MemberList& members, TimePoint now) {
+  // One whose time is nearly over is found out by the next who asks it.
+  constexpr Duration kEnough = std::chrono::seconds(2);
+  const auto rank = [](const Acquaintance& one) { return std::pair(one.spoken == TimePoint{}, one.felt); };
+  decltype(all_)::value_type* best = nullptr;
+  for (auto& entry : all_)
+    if (now + kEnough < entry.second.dead_until && members.find(entry.first) != nullptr)
+      if (best == nullptr || rank(entry.second) < rank(best->second)) best = &entry;
+  if (best == nullptr) return std::nullopt;
+  best->second.felt = now;
+  return best->first;
 }
 
 bool Acquaintances::failed(const std::string& id, const Error& why, TimePoint now) {
@@ -45,6 +66,7 @@ bool Acquaintances::failed(const std::string& id, const Error& why, TimePoint no
   auto& one = at(id);
   if (now < one.dead_until) return false;
   if (one.dead_next == Duration::zero()) one.dead_next = settings_.dead_first;
+  one.died = now;
   one.dead_until = now + one.dead_next;
   one.dead_next = std::min(one.dead_next * 2, settings_.dead_most);
   metrics_.dead_members.add();

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "proxy/peers/member.h"
 #include "proxy/peers/messages.h"
 #include "proxy/peers/site_settings.h"
 #include "runtime/clock.h"
@@ -19,6 +20,8 @@ struct Acquaintance {
   TimePoint banned_until{};         // no bytes are taken from it until then
   TimePoint spoken{};               // when it was heard of last
   TimePoint revived{};              // when what it said ended its death last
+  TimePoint died{};                 // when it became dead last
+  TimePoint felt{};                 // when it was asked how it is, though dead, last
   std::optional<Duration> latency;  // of its last answer
   ByteCount bytes_in = 0, bytes_out = 0;
   std::uint64_t faults = 0;  // failed calls, broken streams, wrong units
@@ -32,11 +35,14 @@ class Acquaintances {
 
   bool is_dead(const std::string& id, TimePoint now) const;
   bool is_banned(const std::string& id, TimePoint now) const;
-  // A call was answered, or the member spoke to us.
+  // A call was answered, or the member spoke to us. Who became dead together with it (a cable that was out, a
+  // site that fell apart) and had answered or spoken before is given another chance with it.
   void answered(const std::string& id, Duration latency, TimePoint now);
   void spoke(const std::string& id, TimePoint now);
   // A call failed. True: the member is dead from now on and was not before.
   bool failed(const std::string& id, const Error& why, TimePoint now);
+  // The dead member of the list that was left alone for longest, those that were ever heard of first.
+  std::optional<std::string> next_to_feel(const MemberList& members, TimePoint now);
   void ban(const std::string& id, Duration how_long, std::string_view why, TimePoint now);
   void unban(const std::string& id);
   void gave(const std::string& id, ByteCount bytes) { at(id).bytes_in += bytes; }
@@ -48,6 +54,7 @@ class Acquaintances {
 
  private:
   Acquaintance& at(const std::string& id);
+  void revive(Acquaintance& one);
 
   const SiteSettings& settings_;
   SiteMetrics& metrics_;

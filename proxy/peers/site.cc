@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "proxy/peers/announcer.h"
+#include "proxy/peers/feeler.h"
 #include "proxy/peers/share.h"
 #include "proxy/peers/watchdog.h"
 
@@ -13,7 +14,8 @@ Site::Site(Loop& loop, Wire& wire, Shelf& shelf, Metrics& metrics, SiteSettings 
     : parts_(std::make_unique<SiteParts>(loop, wire, shelf, metrics, std::move(settings),
                                          std::move(may_share), seed)),
       watchdog_(std::make_unique<Watchdog>(*parts_)),
-      announcer_(std::make_unique<Announcer>(*parts_)) {
+      announcer_(std::make_unique<Announcer>(*parts_)),
+      feeler_(std::make_unique<Feeler>(*parts_)) {
   parts_->coordinator.set_pull([parts = parts_.get()](const UnitName& unit) {
     for (auto* share : parts->shares)
       if (share->blob().digest == unit.blob.digest && share->want(unit)) return true;
@@ -39,7 +41,9 @@ void Site::set_members(MemberListPtr members) {
 void Site::set_uploads(unsigned most) { parts_->settings.uploads = most; }
 
 std::unique_ptr<BlobShare> Site::begin(const BlobName& blob, Rights rights, std::optional<ByteCount> size) {
-  if (!parts_->may_share(blob.registry, blob.repository) || parts_->is_alone()) return nullptr;
+  if (!parts_->may_share(blob.registry, blob.repository)) return nullptr;
+  feeler_->wake(blob);
+  if (parts_->is_alone()) return nullptr;
   if (parts_->alone.erase(blob.digest) > 0) return nullptr;  // members spoiled the attempt before
   return std::make_unique<Share>(std::make_shared<ShareCore>(*parts_, blob, rights, size));
 }

@@ -56,6 +56,7 @@ struct Recalled {
 struct SiteParts;
 class Watchdog;
 class Announcer;
+class Feeler;
 
 class Site final : public Sharing, public Desk {
  public:
@@ -97,6 +98,7 @@ class Site final : public Sharing, public Desk {
   std::unique_ptr<SiteParts> parts_;
   std::unique_ptr<Watchdog> watchdog_;
   std::unique_ptr<Announcer> announcer_;
+  std::unique_ptr<Feeler> feeler_;
   Ticket sweep_;
 };
 

@@ -34,7 +34,11 @@ struct SiteSettings {
   Duration dead_first =
       std::chrono::seconds(30);                  // a member that cannot be connected to is left alone, twice
   Duration dead_most = std::chrono::minutes(5);  // as long each time, up to this
-  Duration banned = std::chrono::hours(1);       // who sent wrong bytes
+  Duration outage = std::chrono::seconds(2);     // who became dead within it came back together, too
+  Duration feel_every =
+      std::chrono::seconds(1);  // a dead member is asked how it is, while blobs are pulled ...
+  Duration feel_on = std::chrono::seconds(10);  // ... or one began that long ago
+  Duration banned = std::chrono::hours(1);      // who sent wrong bytes
 
   // Telling.
   Duration tell_after = std::chrono::milliseconds(200);

@@ -48,3 +48,42 @@ TEST_CASE("ids that somebody makes up are not remembered without end, who was ba
   CHECK(known.all.is_banned("10.0.0.8:5152", known.now));
   CHECK(known.all.all().contains("10.0.0.9:5152"));
 }
+
+// rules: come-back-together
+TEST_CASE("who fell silent together comes back together, who was never heard of does not") {
+  Known known;
+  for (const char* id : {"10.0.0.2:5152", "10.0.0.3:5152", "10.0.0.4:5152"})
+    known.all.answered(id, 1ms, known.now);
+  CHECK(known.all.failed("10.0.0.4:5152", known.unreachable, known.now));
+  known.now += 10s;
+  for (const char* id : {"10.0.0.2:5152", "10.0.0.3:5152", "10.0.0.5:5152"})
+    CHECK(known.all.failed(id, known.unreachable, known.now += 500ms));
+  known.now += 4s;
+  SECTION("by an answer") { known.all.answered("10.0.0.3:5152", 1ms, known.now); }
+  SECTION("by a word") { known.all.spoke("10.0.0.3:5152", known.now); }
+  CHECK_FALSE(known.all.is_dead("10.0.0.2:5152", known.now));
+  CHECK_FALSE(known.all.is_dead("10.0.0.3:5152", known.now));
+  CHECK(known.all.is_dead("10.0.0.4:5152", known.now));  // long before
+  CHECK(known.all.is_dead("10.0.0.5:5152", known.now));
+}
+
+TEST_CASE(
+    "the dead member that was left alone for longest is asked next, those that were ever heard of first") {
+  Known known;
+  std::vector<Member> all(4);
+  for (std::size_t i = 0; i < all.size(); ++i) all[i].id = fmt::format("10.0.0.{}:5152", i + 1);
+  const MemberList members(all, "10.0.0.1:5152");
+  CHECK_FALSE(known.all.next_to_feel(members, known.now));
+  known.all.answered("10.0.0.3:5152", 1ms, known.now);
+  known.all.answered("10.0.0.4:5152", 1ms, known.now);
+  for (int i = 2; i <= 9; ++i)  // 5 to 9 are not of the list
+    known.all.failed(fmt::format("10.0.0.{}:5152", i), known.unreachable, known.now);
+  std::vector<std::string> asked;
+  for (int i = 0; i < 4; ++i) asked.push_back(known.all.next_to_feel(members, known.now += 1s).value_or(""));
+  CHECK(asked ==
+        std::vector<std::string>{"10.0.0.3:5152", "10.0.0.4:5152", "10.0.0.3:5152", "10.0.0.4:5152"});
+  known.now += 40s;
+  CHECK_FALSE(known.all.next_to_feel(members, known.now));
+  known.all.failed("10.0.0.2:5152", known.unreachable, known.now);
+  CHECK(known.all.next_to_feel(members, known.now) == "10.0.0.2:5152");
+}

@@ -71,6 +71,10 @@ TEST_CASE("a dead coordinator costs its time-out once, and the next rank is told
     if (to == node(2)) return ScriptedWire::nobody();
     return answers(to, ask);
   };
+  bench.wire.on_probe = [](const std::string& to, const Probe&) -> Result<ProbeAnswer> {
+    if (to == node(2)) return ScriptedWire::nobody();
+    return free_slot(0);
+  };
   bench.wire.delays[node(2)] = 250ms;
   auto share = bench.begin();
   auto found = bench.find(*share, unit);
@@ -94,6 +98,37 @@ TEST_CASE("a dead coordinator costs its time-out once, and the next rank is told
   auto fourth = bench.find(*share, bench.unit_of(2, 4, unit_3 + 1));
   bench.loop.advance(1s);
   CHECK(bench.wire.count("ask " + node(2)) == tried + 1);
+}
+
+// rules: dead-are-felt
+TEST_CASE("a node whose cable was out finds its site again as soon as one member answers") {
+  SiteBench bench;
+  everybody_answers(bench, fetch());
+  auto share = bench.begin();
+  auto first = bench.find(*share, 0);
+  bench.loop.advance(1s);
+  CHECK(first->is_upstream());
+  const auto ask = bench.wire.on_ask;
+  bench.wire.on_ask = nullptr;  // nobody is there
+  bench.wire.on_probe = nullptr;
+  for (int other = 2; other <= 4; ++other) {
+    auto found = bench.find(*share, bench.unit_of(other, 4, 1));
+    bench.loop.advance(300ms);
+  }
+  CHECK(bench.begin() == nullptr);
+  bench.wire.on_ask = ask;
+  bench.wire.on_probe = [](const std::string& to, const Probe&) -> Result<ProbeAnswer> {
+    if (to != node(3)) return ScriptedWire::nobody();  // one is enough
+    return free_slot(0);
+  };
+  bench.loop.advance(4s);
+  for (const auto& member : bench.site.snapshot().members) CHECK_FALSE(member.is_dead);
+  CHECK(bench.begin() != nullptr);
+  share.reset();
+  bench.loop.advance(20s);
+  const auto said = bench.wire.log.size();
+  bench.loop.advance(20s);
+  CHECK(bench.wire.log.size() == said);  // nobody pulls: nothing is asked
 }
 
 TEST_CASE("a redirect is followed, and one to a dead member makes the asked one accept") {
