@@ -312,8 +312,14 @@ void Download::start_fill(ByteRange gap) {
   give_up_waiting();
 }
 
-// Every place is spent. If one of them named another size, it may have been the right one.
+// Every place is spent. If one of them named another size, it may have been the right one. Whoever has part
+// of a body waits for a registry that is started anew; who asks now is refused soon, and goes on by himself.
 void Download::give_up_waiting() {
+  if (has_served_ && !dissent_ && !followers_.empty()) {
+    const TimePoint now = parts_->loop.now();
+    const auto until = trouble_since_.value_or(now) + parts_->settings.outage;
+    if (now + parts_->settings.retry_most < until && places_.wait_out(now)) return fill();
+  }
   if (!dissent_) return fail(places_.worst());
   if (!size_) return ask_for_whole();
   if (!size_place_) return member_lied(places_.worst());

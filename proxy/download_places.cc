@@ -62,8 +62,8 @@ bool DownloadPlaces::add(const registry::TargetPtr& target) {
     if (known) continue;
     is_new = true;
     const bool joined = !targets_.empty();
-    all_.push_back({target, i, Backoff(settings_.retry_first, settings_.retry_most), 0, false, true, false,
-                    joined, std::nullopt});
+    all_.push_back({target, i, Backoff(settings_.retry_first, settings_.retry_most)});
+    all_.back().joined = joined;
   }
   if (is_new || targets_.empty()) targets_.push_back(target);
   return is_new;
@@ -135,6 +135,7 @@ void DownloadPlaces::failed(std::size_t at, const Error& error, TimePoint now) {
   note(error);
   Place& place = all_[at];
   place.fresh = 0;
+  place.unreachable = error.code == Errc::upstream_unreachable;
   place.failures = is_final(error.code) ? settings_.tries : place.failures + 1;
   // The first break of a body is mended at once; then the pauses grow.
   Duration wait = place.failures > 1 ? place.backoff.next() : Duration::zero();
@@ -168,6 +169,17 @@ void DownloadPlaces::ban_main_contributor() {
 
 void DownloadPlaces::forget_contributions() {
   for (Place& place : all_) place.given = 0;
+}
+
+bool DownloadPlaces::wait_out(TimePoint now) {
+  bool is_any = false;
+  for (Place& place : all_) {
+    if (place.banned || !place.unreachable) continue;
+    is_any = true;
+    place.failures = settings_.tries - 1;
+    place.not_before = now + settings_.retry_most;
+  }
+  return is_any;
 }
 
 void DownloadPlaces::forgive() {

@@ -60,6 +60,9 @@ class DownloadPlaces {
   // Bans the place that gave most of the bytes of this attempt, and forgets who gave what.
   void ban_main_contributor();
   void forget_contributions();
+  // All are spent. Those that could not be connected to may be back soon, as a registry that is started anew:
+  // each gets one more try, after the longest pause. False: none of them is of that kind.
+  bool wait_out(TimePoint now);
   // The failures so far no longer count (after a success elsewhere or a restart).
   void forgive();
   bool does_ranges(std::size_t place) const { return all_[place].ranges; }
@@ -79,8 +82,9 @@ class DownloadPlaces {
     bool banned = false;
     bool ranges = true;
     bool confirmed = false;
-    bool joined = false;         // brought by a later asker
-    std::optional<double> rate;  // bytes per second, once it was measured
+    bool unreachable = false;      // when it was tried last
+    bool joined = false;           // brought by a later asker
+    std::optional<double> rate{};  // bytes per second, once it was measured
     TimePoint not_before{};
     ByteCount given = 0;  // in this attempt at the blob
     ByteCount fresh = 0;  // since its last failure

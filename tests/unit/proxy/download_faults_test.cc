@@ -297,6 +297,43 @@ TEST_CASE("wrong bytes that lie on a full disk never end up in a finished body")
 
 // Red if a size is believed whatever it is: writes far out would mark the whole disk as sick.
 // rules: absurd-size
+// rules: registry-that-comes-back
+TEST_CASE("a registry that is started anew in the middle of a body is waited for, and not for ever") {
+  DownloadBench bench;
+  Script& registry = bench.fetcher.at("a");
+  registry.chunk_after = 100ms;
+  auto& client = bench.join();
+  bench.loop.advance(500ms);
+  REQUIRE(client.body.size() > 0);
+  registry.cut_after = 0;  // what runs breaks off
+  registry.cuts = 1;
+  registry.error = Error{Errc::upstream_unreachable, "a refused the connection"};
+  SECTION("it is back after six seconds") {
+    bench.loop.advance(6s);
+    CHECK_FALSE(client.done());
+    registry.error.reset();
+    CHECK(bench.run());
+    CHECK((client.finished && client.body == bench.content));
+  }
+  SECTION("who comes meanwhile is told soon, so that he goes on elsewhere") {
+    bench.loop.advance(3s);
+    auto& late = bench.join();
+    bench.loop.advance(6s);
+    CHECK(late.error);
+    CHECK_FALSE(client.done());
+  }
+  SECTION("it stays away") {
+    bench.loop.advance(25s);
+    REQUIRE(client.error);
+  }
+  SECTION("it answers, and that it has no such blob: there is nothing to wait for") {
+    bench.loop.advance(1s);
+    registry.error = Error{Errc::not_found, "a has no such blob", 0, 404};
+    bench.loop.advance(4s);
+    CHECK(client.error);
+  }
+}
+
 TEST_CASE("an absurd size is refused by name") {
   for (const ByteCount claim : {ByteCount{1} << 63, ~ByteCount{0} - 1, (ByteCount{1} << 50) + 1}) {
     for (const ByteCount room : {~ByteCount{0}, ByteCount{0}}) {
