@@ -11,6 +11,12 @@
 
 namespace layerd::proxy {
 
+namespace {
+
+constexpr Duration kKeepLease = std::chrono::milliseconds(500);
+
+}  // namespace
+
 void Download::share_with_site(const registry::Target& target) {
   if (!parts_->sharing) return;
   const auto rights = parts_->rights_of ? parts_->rights_of(target) : peers::Rights::unknown;
@@ -48,7 +54,11 @@ void Download::fill_units() {
     if (const auto offset = follower->waiting_at()) picture.wanted.push_back(*offset);
   const std::size_t most = std::max<std::size_t>(parts_->settings.upstream_units, units_->window());
   picture.upstream_left = most - std::min(most, parts_->upstream_units);
-  units_->plan(picture);
+  // Each of these may end the download, and with it the units.
+  for (const auto& [unit, rest] : units_->plan(picture)) {
+    if (!units_ || !units_->is_active(unit)) return;
+    unit_from_upstream(unit, rest);
+  }
 }
 
 void Download::unit_from_member(std::uint32_t unit, peers::UnitSource source) {
@@ -72,7 +82,12 @@ void Download::unit_from_upstream(std::uint32_t unit, ByteRange rest) {
   if (state_ == State::connecting) return connect(unit);
   const auto choice = places_.choose(parts_->loop.now());
   if (choice.place) return start_segment(Segment::Purpose::unit, rest, *choice.place, unit);
-  units_->postponed(unit);
+  // A lease is not kept for longer than it takes another member to ask.
+  const bool is_soon = choice.again && *choice.again - parts_->loop.now() <= kKeepLease;
+  if (is_soon)
+    units_->postponed(unit);
+  else
+    units_->failed(unit, places_.worst());
   start_fill(rest);  // waits for the next try, or gives up when every place is spent
 }
 

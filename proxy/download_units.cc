@@ -90,7 +90,7 @@ std::vector<std::uint32_t> DownloadUnits::next(const Picture& picture) const {
   return units;
 }
 
-void DownloadUnits::plan(const Picture& picture) {
+std::vector<std::pair<std::uint32_t, ByteRange>> DownloadUnits::plan(const Picture& picture) {
   if (picture.size) size_ = picture.size;
   std::vector<std::pair<std::uint32_t, ByteRange>> ours;
   for (auto& [unit, facts] : active_) {
@@ -103,11 +103,7 @@ void DownloadUnits::plan(const Picture& picture) {
       if (active_.size() >= window() || upstream_bound() >= picture.upstream_left) break;
       find(unit, *rest_of(unit, picture.covered));
     }
-  // Last: each of these may end the download.
-  for (const auto& [unit, rest] : ours) {
-    if (!active_.contains(unit)) return;
-    owner_.unit_from_upstream(unit, rest);
-  }
+  return ours;
 }
 
 void DownloadUnits::find(std::uint32_t unit, ByteRange rest) {

@@ -55,8 +55,10 @@ class DownloadUnits {
     std::vector<ByteCount> wanted;  // where readers wait
     std::size_t upstream_left = 0;  // upstream requests that may still be begun
   };
-  // Looks for what comes next, up to the window: where readers wait, then the first missing ones.
-  void plan(const Picture& picture);
+  // Looks for what comes next, up to the window: where readers wait, then the first missing ones. Answers
+  // what was postponed and is now to be fetched upstream.
+  std::vector<std::pair<std::uint32_t, ByteRange>> plan(const Picture& picture);
+  bool is_active(std::uint32_t unit) const { return active_.contains(unit); }
   bool is_whole() const { return share_->is_whole(); }
   // Units that may be looked for or brought at a time; grows while that brings more.
   std::size_t window() const { return window_.size(); }

@@ -283,6 +283,41 @@ TEST_CASE("a lease whose upstream breaks off is given back and the unit looked f
   CHECK(at.site.failures.size() == 2);
 }
 
+TEST_CASE("a download that fails while several units wait for upstream ends once") {
+  SharedBench at(24_MiB);
+  Script& upstream = at.fetcher.at("a");
+  upstream.chunk_after = 1ms;
+  const auto& client = at.join();
+  at.loop.advance(50ms);
+  upstream.cut_after = 0;  // two of three bodies break off, and the blob is gone; the third falls silent
+  upstream.cuts = 2;
+  upstream.stall_after = 0;
+  upstream.stalls = 1;
+  upstream.error = Error{Errc::not_found, "a has no such blob", 404};
+  REQUIRE(at.run());
+  CHECK(client.error);
+  CHECK(at.site.failures.size() >= 3);
+}
+
+// rules: lease-not-kept-in-vain
+TEST_CASE(
+    "a lease is given back while upstream cannot be asked, and a member that has the unit by then gives it") {
+  SharedBench at(24_MiB);
+  Script& upstream = at.fetcher.at("a");
+  upstream.chunk_after = 1ms;
+  at.join();
+  at.loop.advance(50ms);
+  upstream.cut_after = 0;
+  upstream.cuts = 3;
+  upstream.error = Error{Errc::upstream_unreachable, "a refused the connection"};
+  at.loop.advance(1s);
+  const auto sought = at.site.found.size();
+  CHECK(at.site.failures.size() == sought);
+  at.site.from_member = {{0, ""}, {1, ""}, {2, ""}};
+  check_right(at);
+  CHECK(at.site.found.size() >= sought + 3);
+}
+
 TEST_CASE("an upstream that is down fails the pull in its own words") {
   SharedBench at;
   at.fetcher.at("a").error = Error{Errc::denied, "no right to it", 403};
