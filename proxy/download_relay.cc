@@ -35,10 +35,10 @@ Ticket DownloadRelay::size(Done<ByteCount> done) {
 // On later stacks: none of the calls that lead here is left by answering.
 void DownloadRelay::settle_sizes() {
   const auto size = known_size();
-  if (!size && !has_ended() && !is_broken_) return;
+  if (!size && !has_ended() && !broken_) return;
   for (auto& call : sizes_) {
     Result<ByteCount> answer = Error{Errc::not_found, "the download ended before its size was known"};
-    if (size && !is_broken_) answer = *size;
+    if (size && !broken_) answer = *size;
     loop_.post_detached([call, answer = std::move(answer)]() mutable { call->answer(std::move(answer)); });
   }
   sizes_.clear();
@@ -52,7 +52,7 @@ Ticket DownloadRelay::read(ByteCount offset, ByteCount max, Done<Bytes> done) {
   return Ticket(read);
 }
 
-FilePtr DownloadRelay::file() const { return stored_ && !is_broken_ ? stored_->file() : nullptr; }
+FilePtr DownloadRelay::file() const { return stored_ && !broken_ ? stored_->file() : nullptr; }
 
 void DownloadRelay::wake() {
   if (download_ && download_->stored()) stored_ = download_->stored();
@@ -64,7 +64,18 @@ void DownloadRelay::wake() {
 
 void DownloadRelay::lost(ByteRange range) {
   if (seen_.first >= range.end || range.first >= seen_.end) return;
-  is_broken_ = true;
+  broken_ = Error{Errc::not_found, "these bytes were wrong"};
+  wake();
+}
+
+// Who waits for bytes in the middle would wait for all before them.
+void DownloadRelay::turned_whole() {
+  const auto partial = download_ ? download_->partial() : nullptr;
+  const ByteCount front = partial ? partial->present().run_end(0) : 0;
+  const bool is_ahead =
+      std::any_of(reads_.begin(), reads_.end(), [front](const auto& read) { return read->offset > front; });
+  if (!is_ahead && seen_.end <= front) return;
+  broken_ = Error{Errc::not_found, "upstream gives this blob from its first byte on only"};
   wake();
 }
 
@@ -75,8 +86,8 @@ void DownloadRelay::download_gone() {
 }
 
 void DownloadRelay::advance(const std::shared_ptr<Read>& read) {
-  if (is_broken_ || has_ended())
-    return answer_soon(read, {Errc::not_found, "the download ended without these bytes"});
+  if (broken_) return answer_soon(read, *broken_);
+  if (has_ended()) return answer_soon(read, {Errc::not_found, "the download ended without these bytes"});
   const auto size = known_size();
   if (size && read->offset >= *size)
     return answer_soon(read, {Errc::range_unsatisfiable, "past the end of the blob"});
@@ -105,7 +116,7 @@ void DownloadRelay::answer_soon(const std::shared_ptr<Read>& read, Error error) 
 
 // Calls out last: the reader may destroy us.
 void DownloadRelay::finish(const std::shared_ptr<Read>& read, Result<Bytes> result) {
-  if (result && is_broken_) result = Error{Errc::not_found, "these bytes were wrong"};
+  if (result && broken_) result = *broken_;
   if (result) {
     const ByteRange got{read->offset, read->offset + result->size()};
     seen_ = seen_.empty() ? got : ByteRange{std::min(seen_.first, got.first), std::max(seen_.end, got.end)};

@@ -28,6 +28,7 @@ class DownloadRelay final : public cache::Source {
   // For the download.
   void wake();
   void lost(ByteRange range);  // what it may have read is wrong
+  void turned_whole();         // from now on the bytes come in order from the first one
   void download_gone();
 
  private:
@@ -50,8 +51,8 @@ class DownloadRelay final : public cache::Source {
   cache::StoredBlobPtr stored_;
   std::list<std::shared_ptr<Read>> reads_;
   std::list<std::shared_ptr<Pending<ByteCount>>> sizes_;
-  ByteRange seen_{};  // from the first to the last byte that was read
-  bool is_broken_ = false;
+  ByteRange seen_{};             // from the first to the last byte that was read
+  std::optional<Error> broken_;  // why it ends, though the download goes on
 };
 
 }  // namespace layerd::proxy

@@ -127,10 +127,17 @@ void Download::take_whole(Segment& segment) {
   units_->whole_only();
   segment.unit = 0;
   segment.read_to_end();
+  for (DownloadRelay* relay : relays_) relay->turned_whole();
+}
+
+void Download::whole_from_member(peers::UnitSource source) {
+  drop_segments();
+  unit_from_member(0, std::move(source));
 }
 
 void Download::units_turned_whole() {
   drop_segments();
+  for (DownloadRelay* relay : relays_) relay->turned_whole();
   units_changed();
 }
 

@@ -209,6 +209,14 @@ void DownloadUnits::whole_only() {
   Unit& facts = active_[0];
   facts.state = State::coming;
   facts.from_upstream = true;
+  // Several members may have been told so at the same time, each for another unit. Meanwhile the body goes
+  // on.
+  const ByteRange rest = rest_of(0, owner_.covered()).value_or(range_of(0, size_));
+  facts.asked = share_->find(0, rest, [this](Result<peers::UnitSource> source) {
+    if (!source || source->from == peers::UnitSource::From::upstream) return;
+    active_[0].from_upstream = false;
+    owner_.whole_from_member(std::move(*source));
+  });
 }
 
 void DownloadUnits::sized(ByteCount size) {

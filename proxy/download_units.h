@@ -36,6 +36,8 @@ class DownloadUnits {
     // Another member found that upstream ignores Range: what is under way is dropped. units_changed()
     // follows.
     virtual void units_turned_whole() = 0;
+    // Another member brings the whole blob, which a body of ours had begun to bring: that one is dropped.
+    virtual void whole_from_member(peers::UnitSource source) = 0;
     // The disk does not give back what it took.
     virtual void unit_unreadable(const Error& why) = 0;
   };
@@ -74,7 +76,8 @@ class DownloadUnits {
   void failed(std::uint32_t unit, const Error& why);        // its segment broke off
   void written(ByteRange range);                            // bytes are on disk
   void progress();                                          // several times a second
-  // Upstream ignores Range; the segment of `unit`, which began at byte 0, brings all of it.
+  // Upstream ignores Range; a segment that began at byte 0 brings all of it, unless the site says that
+  // another member does so already: whole_from_member().
   void whole_only();
   void sized(ByteCount size);
   void verified(const std::vector<Digest>& units) { share_->verified(units); }

@@ -65,7 +65,10 @@ struct Site final : peers::Sharing {
       if (!right) site.from_member.erase(unit);
       return right;
     }
-    void whole_only() override { whole = true; }
+    void whole_only() override {
+      whole = true;
+      if (site.somebody_has_whole) site.from_member = {{0, ""}};
+    }
     bool is_whole() const override { return whole; }
     void sized(ByteCount total) override { site.sized = total; }
     void verified(const std::vector<Digest>& units) override { site.proved = units; }
@@ -114,7 +117,8 @@ struct Site final : peers::Sharing {
   std::optional<ByteCount> cut;       // the next member's body breaks off after so many bytes
   bool leaves_when_it_fails = false;  // the member
   unsigned refusals = 0;
-  bool finds_liar = false;  // after a wrong digest; the others go on giving then
+  bool somebody_has_whole = false;  // as this node learns that upstream ignores Range
+  bool finds_liar = false;          // after a wrong digest; the others go on giving then
   std::size_t turns_whole_at = ~std::size_t{0};
   unsigned begun = 0, mismatches = 0, alive = 0;
   std::vector<std::pair<std::uint32_t, ByteRange>> found;
@@ -264,6 +268,50 @@ TEST_CASE("an upstream that ignores Range is asked once for the whole") {
   check_right(at);
   CHECK(at.upstream_bytes() <= at.content.size() + 64_KiB);
   CHECK(at.site.begun == 1);
+}
+
+// rules: one-whole-body
+TEST_CASE(
+    "a node that finds upstream ignoring Range asks the site who brings the whole, and takes it from there") {
+  SharedBench at;
+  at.fetcher.at("a").ranges = false;
+  at.fetcher.at("a").chunk_after = 20ms;
+  at.site.somebody_has_whole = true;
+  at.join();
+  check_right(at);
+  CHECK(at.upstream_bytes() <= 128_KiB);
+  CHECK(at.site.found.size() == 2);
+  CHECK(at.site.begun == 1);
+}
+
+// rules: relays-in-order
+TEST_CASE("a member that waits for bytes in the middle is told when the blob comes from its first byte on") {
+  SharedBench at;
+  at.fetcher.at("a").chunk_after = 20ms;
+  at.join();
+  at.loop.advance(100ms);
+  const auto download = at.table->running_download(at.digest);
+  REQUIRE(download);
+  proxy::DownloadRelay first(*download), third(*download);
+  std::optional<Result<Bytes>> from_first, from_third;
+  const auto reading = first.read(0, 64_KiB, [&](Result<Bytes> bytes) { from_first = std::move(bytes); });
+  const auto waiting =
+      third.read(19_MiB, 64_KiB, [&](Result<Bytes> bytes) { from_third = std::move(bytes); });
+  at.loop.advance(10ms);
+  REQUIRE(from_first);
+  CHECK(*from_first);
+  CHECK_FALSE(from_third);
+  at.fetcher.at("a").ranges = false;
+  at.fetcher.at("a").cut_after = 0;  // the next request is answered with the whole
+  at.fetcher.at("a").cuts = 2;
+  at.loop.advance(200ms);
+  REQUIRE(from_third);
+  CHECK_FALSE(*from_third);
+  std::optional<Result<Bytes>> more;
+  const auto going_on = first.read(64_KiB, 64_KiB, [&](Result<Bytes> bytes) { more = std::move(bytes); });
+  check_right(at);
+  REQUIRE(more);
+  CHECK(*more);
 }
 
 TEST_CASE("an upstream without lengths and ranges still gives the blob") {
