@@ -68,6 +68,7 @@ class DownloadPlaces {
   bool does_ranges(std::size_t place) const { return all_[place].ranges; }
   void no_ranges(std::size_t place) { all_[place].ranges = false; }
 
+  bool has_served() const { return served_.has_value(); }
   std::string last_name() const { return served_ ? name(*served_) : std::string(); }
   void note(const Error& error);
   // The most telling error so far.

@@ -13,7 +13,11 @@ namespace layerd::proxy {
 
 namespace {
 
-constexpr Duration kKeepLease = std::chrono::milliseconds(500);
+constexpr Duration kSoon = std::chrono::milliseconds(500);
+
+bool may_pass(Errc code) {
+  return code == Errc::truncated || code == Errc::upstream_unreachable || code == Errc::upstream_timeout;
+}
 
 }  // namespace
 
@@ -82,11 +86,10 @@ void Download::unit_from_upstream(std::uint32_t unit, ByteRange rest) {
   if (state_ == State::connecting) return connect(unit);
   const auto choice = places_.choose(parts_->loop.now());
   if (choice.place) return start_segment(Segment::Purpose::unit, rest, *choice.place, unit);
-  // A lease is not kept for longer than it takes another member to ask.
-  const bool is_soon = choice.again && *choice.again - parts_->loop.now() <= kKeepLease;
-  if (is_soon)
+  // A lease is kept for as long as that costs the site less than another member's beginning.
+  if (choice.again && *choice.again - parts_->loop.now() <= kSoon)
     units_->postponed(unit);
-  else
+  else if (!places_.has_served() || !units_->hold(unit))
     units_->failed(unit, places_.worst());
   start_fill(rest);  // waits for the next try, or gives up when every place is spent
 }
@@ -144,7 +147,7 @@ void Download::units_turned_whole() {
 void Download::unit_failed(std::unique_ptr<Segment> segment, const Error& error) {
   const std::uint32_t unit = *segment->unit;
   if (segment->member.empty()) {
-    units_->failed(unit, error);
+    if (!may_pass(error.code) || !places_.has_served() || !units_->hold(unit)) units_->failed(unit, error);
     // A member's word about the size led us past the end.
     if (error.code == Errc::range_unsatisfiable && size_ && !size_place_) return member_lied(error);
     if (segment->place)

@@ -10,6 +10,7 @@ namespace layerd::proxy {
 namespace {
 
 constexpr Duration kPause = std::chrono::milliseconds(250);
+constexpr Duration kHold = std::chrono::seconds(8);  // a lease ends after 10 s without a byte
 
 }  // namespace
 
@@ -140,6 +141,15 @@ void DownloadUnits::postponed(std::uint32_t unit) {
   if (const auto found = active_.find(unit); found != active_.end()) found->second.state = State::waiting;
 }
 
+bool DownloadUnits::hold(std::uint32_t unit) {
+  const auto found = active_.find(unit);
+  if (found == active_.end()) return false;
+  if (!dry_since_) dry_since_ = loop_.now();
+  if (loop_.now() - *dry_since_ > kHold) return false;
+  found->second.state = State::waiting;
+  return true;
+}
+
 // More of the unit may be missing behind a piece that was here already.
 void DownloadUnits::ended(std::uint32_t unit, const RangeSet& covered) {
   const auto found = active_.find(unit);
@@ -156,6 +166,7 @@ void DownloadUnits::written(ByteRange range) {
   const std::uint32_t last = is_whole() ? 0 : peers::unit_of(range.end - 1);
   for (std::uint32_t unit = is_whole() ? 0 : peers::unit_of(range.first); unit <= last; ++unit) {
     const auto found = active_.find(unit);
+    if (found != active_.end() && found->second.from_upstream) dry_since_.reset();
     if (found != active_.end() && found->second.state == State::hashing) continue;
     if (settled_.contains(unit) || !partial_->present().contains(range_of(unit, size_))) continue;
     hash(unit);

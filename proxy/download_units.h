@@ -71,7 +71,10 @@ class DownloadUnits {
   ByteRange range_of(std::uint32_t unit, std::optional<ByteCount> size) const;
 
   // What became of a unit that was handed out.
-  void postponed(std::uint32_t unit);                       // no upstream may be asked just now
+  void postponed(std::uint32_t unit);  // no upstream may be asked just now
+  // Upstream broke off, or cannot be asked for a while. True: the lease is kept, as if postponed; those who
+  // take the unit from us wait with us. False once that has taken as long as a site should wait.
+  bool hold(std::uint32_t unit);
   void ended(std::uint32_t unit, const RangeSet& covered);  // its segment has brought what it was begun for
   void failed(std::uint32_t unit, const Error& why);        // its segment broke off
   void written(ByteRange range);                            // bytes are on disk
@@ -111,8 +114,9 @@ class DownloadUnits {
   std::map<std::uint32_t, Unit> active_;
   peers::UnitWindow window_;
   bool was_whole_ = false;
-  std::set<std::uint32_t> settled_;  // compared, or here from a former download
-  Ticket pause_;                     // after a refusal
+  std::optional<TimePoint> dry_since_;  // upstream brings nothing since then
+  std::set<std::uint32_t> settled_;     // compared, or here from a former download
+  Ticket pause_;                        // after a refusal
   std::unique_ptr<peers::BlobShare> share_;
 };
 
