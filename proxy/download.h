@@ -151,6 +151,7 @@ class Download final : public std::enable_shared_from_this<Download>,
   void start_segment(Segment::Purpose purpose, ByteRange range, std::size_t place,
                      std::optional<std::uint32_t> unit = std::nullopt);
   void count_out(const Segment& segment);
+  bool may_wait_out();
   void give_up_waiting();
   bool contradicts_former(ByteCount size) const;
   void leave_alone(std::size_t place, ByteCount size);

@@ -299,27 +299,31 @@ void Download::fill() {
 }
 
 void Download::start_fill(ByteRange gap) {
-  const auto choice = places_.choose(parts_->loop.now());
+  auto choice = places_.choose(parts_->loop.now());
   if (choice.place) return start_segment(Segment::Purpose::fill, gap, *choice.place);
-  if (!segments_.empty()) return;  // when those end we are here again
+  if (!segments_.empty() && !units_) return;  // when those end we are here again
+  if (!choice.again && may_wait_out()) choice = places_.choose(parts_->loop.now());
   const auto& settings = parts_->settings;
   if (choice.again && (!trouble_since_ || *choice.again < *trouble_since_ + settings.outage)) {
-    trouble();
+    if (segments_.empty()) trouble();
     const Duration wait = std::max(*choice.again - parts_->loop.now(), Duration::zero());
     retry_ = parts_->loop.after(wait, "download: retry", [this] { fill(); });
     return;
   }
-  give_up_waiting();
+  if (segments_.empty()) give_up_waiting();
 }
 
-// Every place is spent. If one of them named another size, it may have been the right one. Whoever has part
-// of a body waits for a registry that is started anew; who asks now is refused soon, and goes on by himself.
+// Every place is spent. Whoever has part of a body waits for a registry that is started anew; who asks now is
+// refused soon, and goes on by himself.
+bool Download::may_wait_out() {
+  if (!has_served_ || dissent_ || followers_.empty()) return false;
+  const TimePoint now = parts_->loop.now();
+  const auto until = trouble_since_.value_or(now) + parts_->settings.outage;
+  return now + parts_->settings.retry_most < until && places_.wait_out(now);
+}
+
+// Every place is spent. If one of them named another size, it may have been the right one.
 void Download::give_up_waiting() {
-  if (has_served_ && !dissent_ && !followers_.empty()) {
-    const TimePoint now = parts_->loop.now();
-    const auto until = trouble_since_.value_or(now) + parts_->settings.outage;
-    if (now + parts_->settings.retry_most < until && places_.wait_out(now)) return fill();
-  }
   if (!dissent_) return fail(places_.worst());
   if (!size_) return ask_for_whole();
   if (!size_place_) return member_lied(places_.worst());

@@ -98,6 +98,25 @@ TEST_CASE("while a registry is started anew its leases are kept, and nothing is 
   CHECK(at.upstream_bytes() == at.content.size());
 }
 
+// rules: upstream-tried-beside-members
+TEST_CASE("an upstream that is back is found although members stay silent") {
+  SharedBench at(24_MiB);
+  Script& upstream = at.fetcher.at("a");
+  upstream.chunk_after = 1ms;
+  at.site.from_member = {{2, ""}};
+  at.site.silent = true;
+  at.join();
+  at.loop.advance(50ms);
+  upstream.cut_after = 0;
+  upstream.cuts = 2;
+  upstream.error = Error{Errc::upstream_unreachable, "a refused the connection"};
+  at.loop.advance(3s);
+  upstream.error.reset();
+  const auto before = at.upstream_bytes();
+  at.loop.advance(3s);
+  CHECK(at.upstream_bytes() - before > 10_MiB);
+}
+
 TEST_CASE("who never had a byte from upstream keeps no lease for it") {
   SharedBench at(24_MiB);
   at.site.from_member = {{0, ""}};

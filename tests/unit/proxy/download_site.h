@@ -11,10 +11,11 @@ namespace layerd::test::sharing {
 // Chunks of what a member holds, right or wrong.
 class MemberBody final : public http::BodyReader {
  public:
-  MemberBody(Loop& loop, std::string bytes, std::optional<ByteCount> cut)
-      : loop_(loop), bytes_(std::move(bytes)), cut_(cut) {}
+  MemberBody(Loop& loop, std::string bytes, std::optional<ByteCount> cut, bool is_silent)
+      : loop_(loop), bytes_(std::move(bytes)), cut_(cut), is_silent_(is_silent) {}
   Ticket read(std::size_t max, Done<Bytes> done) override {
     auto call = std::make_shared<Pending<Bytes>>(std::move(done));
+    if (is_silent_) return Ticket(call);
     if (cut_ && at_ >= *cut_) {
       loop_.post_detached([call] { call->answer(Error{Errc::upstream_unreachable, "the member is gone"}); });
       return Ticket(call);
@@ -30,6 +31,7 @@ class MemberBody final : public http::BodyReader {
   Loop& loop_;
   std::string bytes_;
   std::optional<ByteCount> cut_;
+  const bool is_silent_;
   ByteCount at_ = 0;
 };
 
@@ -99,7 +101,8 @@ struct Site final : peers::Sharing {
     source.total = claims_total.value_or(content.size());
     source.range = {rest.first, std::min<ByteCount>(rest.end, source.total)};
     const std::string& held = member->second.empty() ? content : member->second;
-    source.body = std::make_unique<MemberBody>(loop, held.substr(rest.first, source.range.size()), cut);
+    source.body =
+        std::make_unique<MemberBody>(loop, held.substr(rest.first, source.range.size()), cut, silent);
     if (cut) cut.reset();
     return source;
   }
@@ -111,6 +114,7 @@ struct Site final : peers::Sharing {
   std::map<std::uint32_t, Digest> claims;
   std::optional<ByteCount> claims_total;
   std::optional<ByteCount> cut;       // the next member's body breaks off after so many bytes
+  bool silent = false;                // members give no byte
   bool leaves_when_it_fails = false;  // the member
   unsigned refusals = 0;
   bool somebody_has_whole = false;  // as this node learns that upstream ignores Range
