@@ -12,6 +12,7 @@ from network import UPSTREAM, node_address
 sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from lab import LAYERD, Process  # noqa: E402
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 UPSTREAM_PORT = 5000
 CENTRAL = 0
 REGISTRY = "registry.test"
@@ -117,6 +118,7 @@ class Alone(Direct):
     def __init__(self, lab, net, case):
         super().__init__(lab, net, case)
         self.homes = {}
+        self.held = set()  # nodes whose socket outlives layerd, as under systemd
 
     def hosts(self, node):
         return [f"127.0.0.1:5151?ns={REGISTRY}"] + super().hosts(node)
@@ -152,7 +154,8 @@ class Alone(Direct):
         config = os.path.join(self.home(node), "config.yaml")
         with open(config, "w") as file:
             file.write(self.configuration(node))
-        self.run(node, [LAYERD, "serve", "--config", config], self.home(node))
+        held = [sys.executable, "-B", os.path.join(HERE, "held.py"), "127.0.0.1", "5151"] if node in self.held else []
+        self.run(node, held + [LAYERD, "serve", "--config", config], self.home(node))
 
     def wait(self, node, seconds=30):
         end = time.monotonic() + seconds
