@@ -379,7 +379,7 @@ DownloadStatus Download::status() const {
 void Download::watch() {
   watch_ = parts_->loop.after(kWatchEvery, "download: watch", [this] {
     watch();
-    if (units_) units_->progress();
+    if (units_ && units_->progress()) members_are_back();
     if (watch_stalls() || watch_slowness()) return;
     watch_speed();
   });

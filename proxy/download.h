@@ -175,6 +175,7 @@ class Download final : public std::enable_shared_from_this<Download>,
   void unit_taken_back(ByteRange range, const Error& why) override;
   void units_turned_whole() override;
   void whole_from_member(peers::UnitSource source) override;
+  void members_are_back();
   void units_changed() override { state_ == State::connecting ? fill_units() : fill(); }
   void unit_unreadable(const Error& why) override { pass_through(why); }
   RangeSet covered() const override;

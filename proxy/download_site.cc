@@ -168,6 +168,19 @@ void Download::unit_failed(std::unique_ptr<Segment> segment, const Error& error)
   fill();
 }
 
+// This node was cut off, and what was to come from upstream then would make it a second copy for the site.
+void Download::members_are_back() {
+  const Error why{Errc::canceled, "other members are there again"};
+  for (const std::uint32_t unit : units_->from_upstream()) {
+    const auto at = std::find_if(segments_.begin(), segments_.end(),
+                                 [unit](const auto& segment) { return segment->unit == unit; });
+    if (at != segments_.end() && (*at)->received() > 0) continue;
+    if (at != segments_.end()) const auto dropped = take_out(**at);
+    units_->failed(unit, why);
+  }
+  fill();
+}
+
 // An authenticated member gave wrong bytes or a wrong size. After the first wrong digest the site finds out
 // who it was, and all others go on giving; after the second, or a wrong size, this node asks upstream alone.
 void Download::member_lied(const Error& why) {

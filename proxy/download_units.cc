@@ -201,16 +201,26 @@ void DownloadUnits::on_hashed(std::uint32_t unit, ByteRange range, const Result<
                                                  range.first, range.end, partial_->digest().str())});
 }
 
-void DownloadUnits::progress() {
+std::vector<std::uint32_t> DownloadUnits::from_upstream() const {
+  std::vector<std::uint32_t> units;
+  for (const auto& [unit, facts] : active_)
+    if (facts.from_upstream && (facts.state == State::waiting || facts.state == State::coming))
+      units.push_back(unit);
+  return units;
+}
+
+bool DownloadUnits::progress() {
   for (const auto& [unit, facts] : active_) {
     if (facts.state == State::finding) continue;
     const ByteCount first = range_of(unit, size_).first;
     share_->progress(unit, partial_->present().run_end(first) - first);
   }
-  if (!size_ || is_whole()) return;
+  const bool are_back = share_->members_are_back();
+  if (!size_ || is_whole()) return false;
   const ByteCount here = partial_->present().total();
   const ByteCount missing = *size_ - std::min(here, *size_);
   window_.tick(loop_.now(), here, active_.size(), (missing + peers::kUnit - 1) / peers::kUnit);
+  return are_back;
 }
 
 void DownloadUnits::whole_only() {

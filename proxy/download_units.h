@@ -78,7 +78,10 @@ class DownloadUnits {
   void ended(std::uint32_t unit, const RangeSet& covered);  // its segment has brought what it was begun for
   void failed(std::uint32_t unit, const Error& why);        // its segment broke off
   void written(ByteRange range);                            // bytes are on disk
-  void progress();                                          // several times a second
+  // Several times a second. True: members are back, and what waits in vain for upstream should be given back.
+  bool progress();
+  // Those that are to come from upstream and of which nothing is on disk since they were handed out.
+  std::vector<std::uint32_t> from_upstream() const;
   // Upstream ignores Range; a segment that began at byte 0 brings all of it, unless the site says that
   // another member does so already: whole_from_member().
   void whole_only();

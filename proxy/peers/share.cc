@@ -212,6 +212,10 @@ bool ShareCore::refuse(std::uint32_t unit, UnitPart& one, const Digest& sha256) 
   return false;
 }
 
+bool ShareCore::members_are_back() {
+  return sent_alone_ && !parts_.is_alone() && std::exchange(sent_alone_, false);
+}
+
 void ShareCore::turn_whole() {
   if (is_whole_) return;
   while (!units_.empty()) dropped(units_.begin()->first);

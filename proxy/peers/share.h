@@ -86,6 +86,8 @@ class ShareCore : public std::enable_shared_from_this<ShareCore> {
   bool arrived(std::uint32_t unit, const Digest& sha256, bool from_upstream);
   void whole_only();
   void turn_whole();
+  void sent_alone() { sent_alone_ = true; }
+  bool members_are_back();
   void sized(ByteCount total) { total_ = total; }
   void verified(const std::vector<Digest>& units);
   void mismatched();
@@ -109,6 +111,7 @@ class ShareCore : public std::enable_shared_from_this<ShareCore> {
   const Rights rights_;
   std::optional<ByteCount> total_;
   bool is_whole_ = false;
+  bool sent_alone_ = false;  // units went upstream because nobody else was alive
   bool is_closed_ = false;
   std::map<std::uint32_t, UnitPart> units_;
   std::vector<Received> received_;
@@ -144,6 +147,7 @@ class Share final : public BlobShare {
   void when_wanted(Callback<void(std::uint32_t unit)> wanted) override {
     core_->when_wanted(std::move(wanted));
   }
+  bool members_are_back() override { return core_->members_are_back(); }
   void whole_only() override { core_->whole_only(); }
   bool is_whole() const override { return core_->is_whole(); }
   void sized(ByteCount total) override { core_->sized(total); }

@@ -61,6 +61,10 @@ class BlobShare {
   // on its way.
   virtual void when_wanted(Callback<void(std::uint32_t unit)> wanted) { static_cast<void>(wanted); }
 
+  // True once after units were sent upstream because no other member was alive, and one is: what upstream has
+  // brought nothing of is better looked for again.
+  virtual bool members_are_back() { return false; }
+
   // Upstream ignores Range: from now on there is one unit, number 0.
   virtual void whole_only() = 0;
   virtual bool is_whole() const = 0;

@@ -286,6 +286,7 @@ class UnitSearch final : public Pending<UnitSource> {
   }
 
   void upstream(bool leased) {
+    if (parts_.is_alone()) share_->sent_alone();
     share_->begins_upstream(unit_);
     UnitSource source;
     source.range = rest_;

@@ -116,6 +116,17 @@ TEST_CASE("a node whose cable was out finds its site again as soon as one member
     bench.loop.advance(300ms);
   }
   CHECK(bench.begin() == nullptr);
+  SECTION("units that went upstream meanwhile are better looked for again") {
+    auto alone = bench.find(*share, 40);
+    bench.loop.advance(1s);
+    CHECK(alone->is_upstream());
+    CHECK_FALSE(share->members_are_back());
+    bench.wire.on_probe = [](const std::string&, const Probe&) { return free_slot(0); };
+    bench.loop.advance(4s);
+    CHECK(share->members_are_back());
+    CHECK_FALSE(share->members_are_back());
+    return;
+  }
   bench.wire.on_ask = ask;
   bench.wire.on_probe = [](const std::string& to, const Probe&) -> Result<ProbeAnswer> {
     if (to != node(3)) return ScriptedWire::nobody();  // one is enough
@@ -124,6 +135,7 @@ TEST_CASE("a node whose cable was out finds its site again as soon as one member
   bench.loop.advance(4s);
   for (const auto& member : bench.site.snapshot().members) CHECK_FALSE(member.is_dead);
   CHECK(bench.begin() != nullptr);
+  CHECK_FALSE(share->members_are_back());  // nothing was sent upstream for want of them
   share.reset();
   bench.loop.advance(20s);
   const auto said = bench.wire.log.size();

@@ -117,6 +117,32 @@ TEST_CASE("an upstream that is back is found although members stay silent") {
   CHECK(at.upstream_bytes() - before > 10_MiB);
 }
 
+// rules: back-to-members
+TEST_CASE("units that upstream has brought nothing of are looked for again when members are back") {
+  SharedBench at(24_MiB);
+  Script& upstream = at.fetcher.at("a");
+  upstream.chunk_after = 1ms;
+  at.join();
+  at.loop.advance(50ms);
+  upstream.cut_after = 0;
+  upstream.cuts = 2;
+  upstream.never_answers = true;  // two bodies break off and are asked for in vain
+  at.loop.advance(20ms);
+  const auto sought = at.site.found.size();
+  at.site.from_member = {{0, ""}, {1, ""}, {2, ""}};
+  SECTION("nobody is back") {
+    at.loop.advance(1s);
+    CHECK(at.site.found.size() == sought);
+  }
+  SECTION("they are") {
+    at.site.are_back = true;
+    at.loop.advance(300ms);
+    CHECK(at.site.found.size() > sought);
+    check_right(at);
+    CHECK(at.upstream_bytes() < 10_MiB);
+  }
+}
+
 TEST_CASE("who never had a byte from upstream keeps no lease for it") {
   SharedBench at(24_MiB);
   at.site.from_member = {{0, ""}};

@@ -63,6 +63,7 @@ struct Site final : peers::Sharing {
       if (!right) site.from_member.erase(unit);
       return right;
     }
+    bool members_are_back() override { return std::exchange(site.are_back, false); }
     void whole_only() override {
       whole = true;
       if (site.somebody_has_whole) site.from_member = {{0, ""}};
@@ -114,6 +115,7 @@ struct Site final : peers::Sharing {
   std::map<std::uint32_t, Digest> claims;
   std::optional<ByteCount> claims_total;
   std::optional<ByteCount> cut;       // the next member's body breaks off after so many bytes
+  bool are_back = false;              // members, since units were sent upstream
   bool silent = false;                // members give no byte
   bool leaves_when_it_fails = false;  // the member
   unsigned refusals = 0;
