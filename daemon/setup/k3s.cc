@@ -9,6 +9,7 @@
 #include "daemon/setup/yaml_edit.h"
 #include "proxy/registry/mirror_endpoint.h"
 #include "proxy/registry/reference.h"
+#include "runtime/log.h"
 
 namespace layerd::daemon::setup {
 namespace {
@@ -39,6 +40,7 @@ class K3sPlanner {
     name_hosts();
     say_what_spegel_means();
     say_what_a_template_lacks();
+    say_which_files_are_missing();
     copy();
     for (const auto& host : to_write_)
       if (auto done = point(host); !done) return std::move(done).error();
@@ -119,6 +121,18 @@ class K3sPlanner {
           "\"base\" . }}}}, or add config_path = \"{2}\" to its table of the registry, and restart {1}",
           files_.real(agent + name), kind_.name, files_.real(flags_.hosts_folder)));
     }
+  }
+
+  // k3s writes them into hosts.toml, and containerd fails every pull by one that is not there.
+  void say_which_files_are_missing() {
+    for (const auto& [host, config] : found_.configs)
+      for (const auto& file : {config.ca_file, config.cert_file, config.key_file})
+        if (!file.empty() && !files_.exists(files_.usual(file)))
+          plan_.notes.push_back(
+              fmt::format("{}: configs.\"{}\" names {}, which is not there: containerd fails every pull from "
+                          "{} because of "
+                          "that. Put the file there or take its name out",
+                          path_, host, printable(file, 200), host));
   }
 
   // k3s rewrites names for every endpoint, layerd as well: what arrives is rewritten already.
