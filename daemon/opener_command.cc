@@ -18,7 +18,11 @@ void add_files_below_folders(const Settings& settings, std::vector<std::string>&
   const auto add = [&files](std::vector<std::string> more) {
     files.insert(files.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
   };
-  add(net::files_below(settings.certs_dirs));
+  auto below = net::files_below(settings.certs_dirs);
+  // What root's own hosts.toml names elsewhere, root has named.
+  for (const auto& path : below)
+    if (path.ends_with("/hosts.toml") && systemd::check_way(path, 0)) add(net::files_named_by(path));
+  add(std::move(below));
   for (const auto& [host, entry] : settings.rules.configs)
     if (!entry->ca_dir.empty())
       if (auto found = net::certificate_files_in(entry->ca_dir)) add(std::move(*found));

@@ -7,8 +7,12 @@
 #include <filesystem>
 #include <optional>
 
+#include "daemon/setup/containerd.h"
+#include "daemon/setup/files.h"
+#include "daemon/setup/k3s.h"
 #include "proxy/registry/text.h"
 #include "runtime/file.h"
+#include "runtime/log.h"
 
 namespace layerd::daemon {
 namespace {
@@ -58,10 +62,19 @@ std::vector<std::string> names_of(const std::vector<ListenAddress>& listen) {
   return names;
 }
 
+// Whole names: "127.0.0.1:5151" does not stand in "127.0.0.1:51510".
+bool has_name(std::string_view text, std::string_view name) {
+  const auto goes_on = [&](std::size_t at) {
+    return at < text.size() && (registry::is_alnum(text[at]) || text[at] == '.' || text[at] == '-');
+  };
+  for (std::size_t at = text.find(name); at != std::string_view::npos; at = text.find(name, at + 1))
+    if (!goes_on(at + name.size()) && (at == 0 || !goes_on(at - 1))) return true;
+  return false;
+}
+
 bool names_us(const std::string& text, const std::vector<std::string>& ours, std::string_view behind = {}) {
-  return std::any_of(ours.begin(), ours.end(), [&](const std::string& name) {
-    return text.find(name + std::string(behind)) != std::string::npos;
-  });
+  return std::any_of(ours.begin(), ours.end(),
+                     [&](const std::string& name) { return has_name(text, name + std::string(behind)); });
 }
 
 class Looking {
@@ -69,7 +82,8 @@ class Looking {
   Looking(std::string root, std::string registry, const std::vector<ListenAddress>& listen)
       : root_(root == "/" ? std::string() : std::move(root)),
         registry_(std::move(registry)),
-        ours_(names_of(listen)) {}
+        ours_(names_of(listen)),
+        files_(root_) {}
 
   std::vector<RuntimeView> all() {
     k3s("k3s");
@@ -85,49 +99,79 @@ class Looking {
     views_.push_back({runtime, way, std::move(said)});
   }
 
-  // hosts.toml of a certs.d folder: of this very host, else of `_default`.
+  void closed(const char* runtime, const std::string& file) {
+    add(runtime, RuntimeView::Way::unknown, file + " may not be read by this user; run this as root");
+  }
+
+  // A certs.d folder: what is there for this very host counts, with or without a hosts.toml in it, else
+  // `_default`.
   void hosts_folder(const char* runtime, const std::string& folder) {
-    std::string host = registry_;
-    if (const auto colon = host.rfind(':'); colon != std::string::npos)
-      host = host.substr(0, colon) + "_" + host.substr(colon + 1) + "_";
-    for (const auto& name : {registry_, host, std::string("_default")}) {
-      const auto file = fmt::format("{}/{}/hosts.toml", folder, name);
+    for (const auto& name : {setup::hosts_folder(registry_), registry_, std::string("_default")}) {
+      const auto place = folder + "/" + name, file = place + "/hosts.toml";
       const auto text = read(root_ + file);
-      if (text.there == There::no) continue;
-      if (text.there == There::closed)
-        return add(runtime, RuntimeView::Way::unknown,
-                   file + " may not be read by this user; run this as root");
-      if (names_us(text.text, ours_)) return add(runtime, RuntimeView::Way::asks, file + " names layerd");
-      return add(runtime, RuntimeView::Way::bypasses,
-                 fmt::format("{} counts for {} and does not name layerd", file, registry_));
+      if (text.there == There::closed) return closed(runtime, file);
+      if (text.there == There::yes) return hosts_file(runtime, place, file);
+      if (is_folder(root_ + place))
+        return add(runtime, RuntimeView::Way::bypasses,
+                   fmt::format("the folder {} counts for {} and has no hosts.toml in it", place, registry_));
     }
     add(runtime, RuntimeView::Way::bypasses,
         fmt::format("there is no {}/{}/hosts.toml and none in {}/_default", folder, registry_, folder));
   }
 
+  // As containerd reads it: one with an error in it does not count at all, and says so in a log only.
+  void hosts_file(const char* runtime, const std::string& place, const std::string& file) {
+    const auto text = read_file(root_ + file, kMostFile);
+    const auto hosts = text ? setup::read_hosts(file, *text) : Result<setup::HostsFile>(Error(text.error()));
+    if (!hosts)
+      return add(runtime, RuntimeView::Way::bypasses,
+                 fmt::format("{}; so containerd leaves the whole file out", hosts.error().message));
+    const auto is_us = [&](const setup::HostsEntry& entry) {
+      return entry.may_pull() && names_us(setup::authority_of(entry.url), ours_);
+    };
+    const bool asks = std::any_of(hosts->hosts.begin(), hosts->hosts.end(), is_us) || is_us(hosts->server);
+    if (const auto missing = setup::missing_files(files_, *hosts, place); !missing.empty())
+      return add(
+          runtime, RuntimeView::Way::bypasses,
+          fmt::format("{} names {}, which is not there, and containerd fails every pull of {} for that", file,
+                      printable(missing.front()), registry_));
+    if (asks) return add(runtime, RuntimeView::Way::asks, file + " names layerd");
+    add(runtime, RuntimeView::Way::bypasses,
+        fmt::format("{} counts for {} and does not name layerd", file, registry_));
+  }
+
   void k3s(const char* which) {
-    const auto generated = fmt::format("/var/lib/rancher/{}/agent/etc/containerd/certs.d", which);
-    const auto written = fmt::format("/etc/rancher/{}/registries.yaml", which);
-    if (is_folder(root_ + generated)) return hosts_folder(which, generated);
+    const setup::K3sKind kind{which};
+    const auto flags = setup::read_k3s_flags(files_, kind);
+    if (is_folder(root_ + flags.hosts_folder)) {
+      const auto config = setup::folder_above(flags.hosts_folder) + "/config.toml";
+      const auto text = read(root_ + config);
+      // Its own template has it; one that somebody wrote beside (config.toml.tmpl) need not.
+      if (text.there == There::yes && text.text.find("config_path") == std::string::npos)
+        return add(which, RuntimeView::Way::bypasses,
+                   fmt::format("{} sets no config_path, so hosts.toml is not read; look at {}.tmpl", config,
+                               config));
+      return hosts_folder(which, flags.hosts_folder);
+    }
     if (!is_folder(root_ + fmt::format("/etc/rancher/{}", which))) return;
-    const auto text = read(root_ + written);
-    if (text.there == There::closed)
-      return add(which, RuntimeView::Way::unknown,
-                 written + " may not be read by this user; run this as root");
+    const auto text = read(root_ + flags.registries);
+    if (text.there == There::closed) return closed(which, flags.registries);
     if (text.there == There::yes && names_us(text.text, ours_))
-      return add(which, RuntimeView::Way::asks, written + " names layerd");
+      return add(which, RuntimeView::Way::asks, flags.registries + " names layerd");
     add(which, RuntimeView::Way::bypasses,
-        written + (text.there == There::yes ? " does not name layerd" : " is not there"));
+        flags.registries + (text.there == There::yes ? " does not name layerd" : " is not there"));
   }
 
   void containerd() {
     const std::string file = "/etc/containerd/config.toml";
     const auto text = read(root_ + file);
     if (text.there == There::no && !is_folder(root_ + "/etc/containerd/certs.d")) return;
-    if (text.there == There::closed)
-      return add("containerd", RuntimeView::Way::unknown,
-                 file + " may not be read by this user; run this as root");
-    const auto path = config_path(text.text);
+    if (text.there == There::closed) return closed("containerd", file);
+    const auto way = setup::containerd_way(files_);
+    if (!way) return add("containerd", RuntimeView::Way::bypasses, way.error().message);
+    const auto& path = way->config_path;
+    if (path.empty() && !way->old_file.empty() && names_us(read(root_ + way->old_file).text, ours_))
+      return add("containerd", RuntimeView::Way::asks, way->old_file + " names layerd");
     if (path.empty())
       return add("containerd", RuntimeView::Way::bypasses,
                  file + " sets no config_path, so hosts.toml is not read");
@@ -136,20 +180,7 @@ class Looking {
           "containerd", RuntimeView::Way::bypasses,
           fmt::format("{} sets config_path to several folders ({}), which containerd 2.2 ignores; name one",
                       file, path));
-    hosts_folder("containerd", path);
-  }
-
-  // The last one set counts least: any that is not empty is the registry's (image decryption has none).
-  static std::string config_path(const std::string& text) {
-    for (std::size_t at = text.find("config_path"); at != std::string::npos;
-         at = text.find("config_path", at + 1)) {
-      const auto line = text.substr(at, text.find('\n', at) - at);
-      const auto open = line.find_first_of("\"'");
-      if (open == std::string::npos) continue;
-      const auto close = line.find(line[open], open + 1);
-      if (close != std::string::npos && close > open + 1) return line.substr(open + 1, close - open - 1);
-    }
-    return {};
+    hosts_folder("containerd", files_.usual(path));
   }
 
   void docker() {
@@ -185,6 +216,7 @@ class Looking {
 
   const std::string root_, registry_;
   const std::vector<std::string> ours_;
+  setup::RootFiles files_;
   std::vector<RuntimeView> views_;
 };
 

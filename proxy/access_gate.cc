@@ -184,6 +184,11 @@ std::unique_ptr<http::Handler> Access::decide_for(Passage passage, bool is_asker
     refuse_unknown(passage.settings->access, exchange, asked, passage.learned->error(), is_asker_runtime);
     return nullptr;
   }
+  // The registry did not answer about the client's credentials: it is not asked for the class on top of that.
+  if (passage.tested && !*passage.tested && !is_refusal(passage.tested->error())) {
+    refuse(exchange, asked, passage.tested->error(), "upstream");
+    return nullptr;
+  }
   Presentation given;
   if (is_asker_runtime) given = handles_.read(exchange.request().headers, asked.key, parts_.loop.wall_now());
   const auto question = question_of(passage, is_asker_runtime, given.presented);

@@ -20,6 +20,9 @@ constexpr Duration kPatience = std::chrono::seconds(2);
 constexpr Duration kSilentFor = std::chrono::seconds(30);
 // So many different passwords of one account may be wrong before none is tried any more for a while.
 constexpr std::size_t kMostWrongPasswords = 3;
+// How long a password waits for others of its account. With the time of its own test that is less than the
+// 30 s after which containerd gives a host up.
+constexpr Duration kMostInLine = std::chrono::seconds(8);
 constexpr Duration kWrongFor = std::chrono::hours(1);  // then a wrong password counts no longer
 constexpr Duration kLongAgo = std::chrono::hours(24 * 400);
 constexpr std::size_t kMostRemembered = 4096;
@@ -69,7 +72,9 @@ class Grants::Test {
 
   void start() {
     has_begun_ = true;
+    in_line_.reset();
     auto& loop = grants_.parts_.loop;
+    deadline_ = Deadline::in(loop.now(), kSourceWithin);
     if (has_grace_)
       patience_ = loop.after(kPatience, "grant patience", [this] {
         is_late_ = true;
@@ -77,6 +82,16 @@ class Grants::Test {
         waiters_.answer(Ok{});
       });
     ask(object_);
+  }
+
+  // Others of the account are being tried, and they may all be wrong.
+  void wait_in_line() {
+    in_line_ = grants_.parts_.loop.after(kMostInLine, "password in line", [this] {
+      end(Error{Errc::upstream_timeout,
+                fmt::format("{} has not said yet whether other passwords of the same account are right; this "
+                            "one was not tried, so that the account is not locked",
+                            client_->registry)});
+    });
   }
 
   Ticket join(Done<Ok> done) {
@@ -93,7 +108,7 @@ class Grants::Test {
     request.head_only = !is_list(object);
     request.reference = object.reference;
     request.query = object.query;
-    request.deadline = Deadline::in(grants_.parts_.loop.now(), kSourceWithin);
+    request.deadline = deadline_;
     asking_ = grants_.parts_.fetcher.fetch(
         std::move(request),
         [this](Result<upstream::FetchResponse> answer) { answer ? on_yes() : on_no(answer.error()); });
@@ -160,8 +175,9 @@ class Grants::Test {
   bool is_late_ = false;  // who waited goes on with the grant of earlier; the question goes on
   bool is_about_proof_ = false;
   Error missing_;
+  Deadline deadline_;
   Waiters<Ok> waiters_;
-  Ticket asking_, patience_;
+  Ticket asking_, patience_, in_line_;
 };
 
 Grants::Grants(const MirrorParts& parts) : parts_(parts), refusals_(kRefusedFirst, kRefusedMost) {}
@@ -169,6 +185,16 @@ Grants::~Grants() = default;
 
 std::string Grants::row_of(const registry::Target& client) const {
   return "g" + parts_.key.name_of(client.question());
+}
+
+// As it was named by versions that kept "host:443" apart (registry::Target::older_key).
+void Grants::take_over_older_row(const registry::Target& client, const std::string& row) {
+  if (client.older_key.empty() || parts_.catalog.grant(row)) return;
+  const auto older = "g" + parts_.key.name_of(client.older_key + "\n" + client.as.name);
+  const auto value = parts_.catalog.grant(older);
+  if (!value) return;
+  parts_.catalog.put_grant(row, *value);
+  parts_.catalog.remove_grant(older);
 }
 
 std::string Grants::account_of(const registry::Target& client) const {
@@ -235,6 +261,7 @@ void Grants::sweep() {
 Grants::Standing Grants::standing(const AccessSettings& settings, const registry::Target& client,
                                   const AskedObject& object) {
   const auto row = row_of(client);
+  take_over_older_row(client, row);
   const auto now = parts_.loop.now();
   for (const auto& name : {row, row + "\n" + object_name(object), account_of(client)})
     if (auto why = refusals_.holding(name, now)) {
@@ -270,7 +297,7 @@ Ticket Grants::test(const AccessSettings& settings, const registry::TargetPtr& c
   if (test) return test->join(std::move(done));
   test = std::make_unique<Test>(*this, name, client, object, has_grace(settings, row_of(*client)));
   Ticket waiting = test->join(std::move(done));
-  if (may_be_tried(*client)) test->start();
+  may_be_tried(*client) ? test->start() : test->wait_in_line();
   return waiting;
 }
 

@@ -34,8 +34,9 @@ class Grants {
 
   // One HEAD upstream (of a list, which has none everywhere: a GET) for all who wait. Different passwords of
   // one account that were not granted before are tried at the same time only as many as may be wrong; further
-  // ones wait. Ok: granted, or granted earlier and upstream does not answer now (settings.offline_grace).
-  // Errors: as Fetcher::fetch; denied and not_found are remembered. Dropping the Ticket leaves.
+  // ones wait, 8 s at most, then upstream_timeout. Ok: granted, or granted earlier and upstream does not
+  // answer now (settings.offline_grace). Errors: as Fetcher::fetch; denied and not_found are remembered.
+  // Dropping the Ticket leaves.
   Ticket test(const AccessSettings& settings, const registry::TargetPtr& client, const AskedObject& object,
               Done<Ok> done);
 
@@ -51,6 +52,7 @@ class Grants {
   };
   std::string row_of(const registry::Target& client) const;
   std::string account_of(const registry::Target& client) const;
+  void take_over_older_row(const registry::Target& client, const std::string& row);
   static std::optional<Grant> read_grant(std::string_view value);
   bool is_too_old(const Grant& grant) const;
   std::optional<Grant> kept(const std::string& row);

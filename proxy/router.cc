@@ -4,6 +4,7 @@
 #include "proxy/blob_handler.h"
 #include "proxy/host_rule.h"
 #include "proxy/manifest_handler.h"
+#include "proxy/older_names.h"
 #include "proxy/registry/registry_error.h"
 #include "proxy/relay_handler.h"
 
@@ -139,6 +140,7 @@ AskedPtr Mirror::understand(http::Exchange& exchange) {
   if (asked->route.is_digest) {
     if (auto digest = Digest::parse(asked->route.reference)) asked->digest = *digest;
   }
+  take_over_older_name(services_.parts.catalog, *asked->target, asked->route.reference, asked->digest);
   if (request.target.size() <= kLongestUnderstood) {
     if (understood_.size() >= kMostUnderstood) understood_.clear();
     understood_.emplace(request.target, asked);

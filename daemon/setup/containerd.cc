@@ -163,6 +163,13 @@ Result<std::string> plan_config_path(FileSource& files, const CriConfig& config,
 
 }  // namespace
 
+Result<ContainerdWay> containerd_way(FileSource& files) {
+  Plan unused;
+  CriConfig config;
+  if (auto done = read_config(files, kConfig, 0, config, unused); !done) return std::move(done).error();
+  return ContainerdWay{std::move(config.config_path), std::move(config.old_file)};
+}
+
 Result<Plan> plan_containerd(FileSource& files, const Input& input) {
   Plan plan;
   CriConfig config;

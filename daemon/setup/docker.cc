@@ -6,6 +6,7 @@
 
 #include "daemon/setup/containerd.h"
 #include "proxy/registry/mirror_endpoint.h"
+#include "proxy/registry/text.h"
 #include "runtime/json.h"
 
 namespace layerd::daemon::setup {
@@ -57,6 +58,23 @@ std::vector<std::string> mirrors_of(const Json& root) {
 
 bool has(const std::vector<std::string>& urls, const std::string& url) {
   return std::any_of(urls.begin(), urls.end(), [&](const auto& each) { return same_endpoint(each, url); });
+}
+
+// dockerd does not start when it is told one thing by a flag and in daemon.json. The file with the flag.
+std::string file_with_flag(FileSource& files) {
+  std::vector<std::string> places{"/etc/default/docker", "/etc/sysconfig/docker"};
+  for (const std::string folder : {"/etc/systemd/system/", "/usr/lib/systemd/system/"}) {
+    places.push_back(folder + "docker.service");
+    for (const auto& name : files.list(folder + "docker.service.d"))
+      places.push_back(folder + "docker.service.d/" + name);
+  }
+  for (const auto& place : places) {
+    const std::string text = files.read(place).value_or("");
+    for (const auto line : registry::split(text, '\n'))
+      if (!registry::trim(line).starts_with('#') && line.find("--registry-mirror") != std::string_view::npos)
+        return files.real(place);
+  }
+  return {};
 }
 
 bool has_containerd_store(const Json& root) {
@@ -113,6 +131,11 @@ Result<std::string> without_docker_mirror(const std::string& file, const std::st
 }
 
 Result<Plan> plan_docker(FileSource& files, const Input& input) {
+  if (const auto place = file_with_flag(files); !place.empty())
+    return {Errc::config,
+            fmt::format("{} starts dockerd with --registry-mirror, and dockerd does not start with that and "
+                        "\"{}\" in {}. Move the mirror into that file and run setup again",
+                        place, kKey, files.real(kFile))};
   Plan plan;
   FileChange change;
   change.path = files.real(kFile);

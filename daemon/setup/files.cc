@@ -78,7 +78,9 @@ std::optional<std::string> RootFiles::read(const std::string& path) {
   return std::nullopt;
 }
 
-bool RootFiles::exists(const std::string& path) { return ::access(real(path).c_str(), F_OK) == 0; }
+bool RootFiles::exists(const std::string& path) {
+  return ::access(real(path).c_str(), F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
 
 std::vector<std::string> RootFiles::list(const std::string& folder) {
   std::vector<std::string> names;

@@ -7,6 +7,7 @@
 #include "daemon/setup/containerd.h"
 #include "proxy/registry/mirror_endpoint.h"
 #include "proxy/registry/reference.h"
+#include "runtime/log.h"
 
 namespace layerd::daemon::setup {
 namespace {
@@ -56,6 +57,12 @@ Result<Ok> plan_registry(FileSource& files, const Input& input, const HostsFolde
   if (change.before) {
     auto old = read_hosts(change.path, *change.before);
     if (!old) return std::move(old).error();
+    for (const auto& missing : missing_files(files, *old, place))
+      plan.notes.push_back(fmt::format(
+          "{} names {}, which is not there: {} fails every pull of {} because of that, and asks layerd as "
+          "little as the registry. Put the file there or take its name out",
+          change.path, printable(missing, 200), folder.tool.substr(folder.tool.rfind(' ') + 1),
+          registry == "*" ? "every other registry" : registry));
     if (folder.copies) {
       copy_hosts(*old, change.path, files.real(place), registry, input.url, plan.copied, plan.notes,
                  plan.secrets);
@@ -77,6 +84,21 @@ Result<Ok> plan_registry(FileSource& files, const Input& input, const HostsFolde
 }
 
 }  // namespace
+
+std::vector<std::string> missing_files(FileSource& files, const HostsFile& file, const std::string& folder) {
+  std::vector<std::string> missing;
+  const auto look = [&](const std::string& name) {
+    if (name.empty() || files.exists(name.starts_with('/') ? name : folder + "/" + name)) return;
+    if (!is_in(missing, name)) missing.push_back(name);
+  };
+  const auto look_at = [&](const HostsEntry& entry) {
+    for (const auto& name : entry.ca) look(name);
+    for (const auto& [certificate, key] : entry.client) look(certificate), look(key);
+  };
+  for (const auto& entry : file.hosts) look_at(entry);
+  look_at(file.server);
+  return missing;
+}
 
 std::vector<std::string> registries_in(FileSource& files, const std::string& folder) {
   std::vector<std::string> registries;

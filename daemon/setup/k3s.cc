@@ -5,9 +5,11 @@
 #include <algorithm>
 
 #include "daemon/setup/containerd.h"
+#include "daemon/setup/files.h"
 #include "daemon/setup/yaml_edit.h"
 #include "proxy/registry/mirror_endpoint.h"
 #include "proxy/registry/reference.h"
+#include "runtime/log.h"
 
 namespace layerd::daemon::setup {
 namespace {
@@ -37,6 +39,8 @@ class K3sPlanner {
     if (!rewrites) plan_.registries_file = path_;
     name_hosts();
     say_what_spegel_means();
+    say_what_a_template_lacks();
+    say_which_files_are_missing();
     copy();
     for (const auto& host : to_write_)
       if (auto done = point(host); !done) return std::move(done).error();
@@ -101,6 +105,34 @@ class K3sPlanner {
                     "counts. With layerd alone, set "
                     "embedded-registry: false on the servers",
                     kind_.name));
+  }
+
+  // containerd's configuration is made from it: without config_path nothing of registries.yaml counts.
+  void say_what_a_template_lacks() {
+    const std::string agent = folder_above(flags_.hosts_folder);
+    for (const char* name : {"/config.toml.tmpl", "/config-v3.toml.tmpl"}) {
+      const auto text = files_.read(agent + name);
+      if (!text || text->find("config_path") != std::string::npos ||
+          text->find("template \"base\"") != std::string::npos)
+        continue;
+      plan_.notes.push_back(fmt::format(
+          "{0} takes the place of {1}'s own template and sets no config_path, so containerd reads "
+          "no hosts.toml and asks neither layerd nor any other mirror. Begin it with {{{{ template "
+          "\"base\" . }}}}, or add config_path = \"{2}\" to its table of the registry, and restart {1}",
+          files_.real(agent + name), kind_.name, files_.real(flags_.hosts_folder)));
+    }
+  }
+
+  // k3s writes them into hosts.toml, and containerd fails every pull by one that is not there.
+  void say_which_files_are_missing() {
+    for (const auto& [host, config] : found_.configs)
+      for (const auto& file : {config.ca_file, config.cert_file, config.key_file})
+        if (!file.empty() && !files_.exists(files_.usual(file)))
+          plan_.notes.push_back(
+              fmt::format("{}: configs.\"{}\" names {}, which is not there: containerd fails every pull from "
+                          "{} because of "
+                          "that. Put the file there or take its name out",
+                          path_, host, printable(file, 200), host));
   }
 
   // k3s rewrites names for every endpoint, layerd as well: what arrives is rewritten already.
@@ -196,7 +228,7 @@ class K3sPlanner {
 
   // What k3s would make of registries.yaml at its next start, made now: containerd reads it at each pull.
   Result<Ok> live_files() {
-    const std::string agent = flags_.hosts_folder.substr(0, flags_.hosts_folder.rfind('/'));
+    const std::string agent = folder_above(flags_.hosts_folder);
     const bool is_live =
         files_.read(agent + "/config.toml").value_or("").find("config_path") != std::string::npos;
     auto hosts = plan_.hosts;

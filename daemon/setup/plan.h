@@ -22,7 +22,7 @@ class FileSource {
   // The whole text; nothing if there is no such file. One that is there and cannot be read is
   // reported by the source itself (RootFiles::problems).
   virtual std::optional<std::string> read(const std::string& path) = 0;
-  // Is there a file or a folder? What is in it is not looked at.
+  // Is there a file or a folder? What is in it is not looked at. Also true of what may not be looked for.
   virtual bool exists(const std::string& path) = 0;
   // Names in a folder, sorted; empty if there is none.
   virtual std::vector<std::string> list(const std::string& folder) = 0;

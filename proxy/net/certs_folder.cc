@@ -174,4 +174,19 @@ std::vector<std::string> files_below(const std::vector<std::string>& roots) {
   return files;
 }
 
+std::vector<std::string> files_named_by(const std::string& hosts_toml) {
+  const auto text = read_guarded(hosts_toml, kMostHostsToml);
+  const auto parsed = text ? parse_hosts_toml(*text) : Result<HostsToml>(Error(text.error()));
+  if (!parsed) return {};
+  CertsFolder all;
+  const std::string folder = hosts_toml.substr(0, hosts_toml.rfind('/'));
+  add(parsed->top, folder, all);
+  for (const auto& host : parsed->hosts) add(host.second, folder, all);
+  std::vector<std::string> files = std::move(all.ca_files);
+  for (auto& [certificate, key] : all.client)
+    for (auto* name : {&certificate, &key})
+      if (!name->empty()) files.push_back(std::move(*name));
+  return files;
+}
+
 }  // namespace layerd::net

@@ -32,5 +32,8 @@ Result<CertsFolder> read_certs_folder(const std::vector<std::string>& roots, con
 // The files of such folders below `roots`, by their names: certificates, keys, hosts.toml. What cannot be
 // read is left out.
 std::vector<std::string> files_below(const std::vector<std::string>& roots);
+// The certificates and keys that a hosts.toml names, wherever they lie, as read_certs_folder() asks for them.
+// None where it cannot be read or parsed.
+std::vector<std::string> files_named_by(const std::string& hosts_toml);
 
 }  // namespace layerd::net

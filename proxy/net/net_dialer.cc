@@ -154,6 +154,7 @@ void NetDialer::Dial::secure_proxy(Result<TlsContextPtr> context) {
   const bool is_renamed = proxy.tls_settings && !proxy.tls_settings->server_name.empty();
   tls = std::make_unique<TlsStream>(owner.loop_, owner.workers_, std::move(plain), std::move(*context),
                                     is_renamed ? proxy.tls_settings->server_name : proxy.host, proxy.port);
+  if (request.report) tls->begin_anew();
   step = tls->handshake([this](Result<Ok> result) { proxy_secured(std::move(result)); });
 }
 
@@ -191,6 +192,7 @@ void NetDialer::Dial::secure(Result<TlsContextPtr> context) {
       request.tls_settings.server_name.empty() ? request.host : request.tls_settings.server_name;
   tls = std::make_unique<TlsStream>(owner.loop_, owner.workers_, std::move(plain), std::move(*context), name,
                                     request.port);
+  if (request.report) tls->begin_anew();
   step = tls->handshake([this](Result<Ok> result) { shaken(std::move(result)); });
 }
 

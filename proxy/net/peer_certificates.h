@@ -1,6 +1,7 @@
 // PeerCertificates: what the other side of a TLS handshake showed, whether it was accepted or refused,
 // as plain values. DialReport: everything a dial found out on its way, for who explains it (`layerd
-// check`). Plain values; the dialer fills a report on the loop thread while the dial runs.
+// check`). Plain values; the dialer fills a report on the loop thread while the dial runs. A dial with a
+// report resumes no session.
 //
 // Use: put std::make_shared<DialReport>() into DialRequest::report (through http: into
 // ClientRequest::where.report, with fresh_connection = true) and read it when the dial has answered, be it
@@ -27,9 +28,9 @@ struct CertificateFacts {
 
 struct PeerCertificates {
   enum class Verdict {
-    none,       // the handshake ended before the verification, or resumed an earlier session
-    trusted,    // the chain leads to `authority`, and the name fits
-    refused,    // the error of the dial says why
+    none,     // the handshake ended before the verification, or resumed an earlier session (without a report)
+    trusted,  // the chain leads to `authority`, and the name fits
+    refused,  // the error of the dial says why
     unchecked,  // insecure_skip_verify
   };
   std::string name;                     // what the certificate had to be valid for

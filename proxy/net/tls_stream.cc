@@ -86,6 +86,7 @@ std::optional<PeerCertificates> TlsStream::peer_certificates() const {
   return peer;
 }
 
+void TlsStream::begin_anew() { SSL_set_session(ssl(), nullptr); }
 bool TlsStream::was_resumed() const { return SSL_session_reused(ssl()) == 1; }
 
 Error TlsStream::fault_in(Phase phase) {

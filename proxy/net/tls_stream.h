@@ -20,6 +20,9 @@ class TlsStream final : public TlsChannel {
   TlsStream(Loop& loop, Workers& workers, ByteStreamPtr lower, TlsContextPtr context, std::string name,
             std::uint16_t port);
 
+  // Before handshake(): no earlier session is resumed, so that the server shows its certificates and they are
+  // verified.
+  void begin_anew();
   bool was_resumed() const;
   // What the peer showed, once the handshake has answered, whichever way. Nothing: no certificate came.
   std::optional<PeerCertificates> peer_certificates() const;

@@ -21,6 +21,7 @@ struct Url {
   // "host:port" as a user writes it: brackets for IPv6, no default port.
   std::string authority() const;
   std::string str() const;
+  bool operator==(const Url&) const = default;
   bool same_origin(const Url& other) const {
     return scheme == other.scheme && host == other.host && port == other.port;
   }
@@ -65,6 +66,7 @@ struct Endpoint {
   bool configured = false;   // false: only public addresses may be dialled (design.md §3.6)
   std::string rewrite = {};  // the expression that changed the repository; empty: none did
   bool is_own = false;       // the registry's own address, wherever it stands among the endpoints
+  bool operator==(const Endpoint&) const = default;  // of the settings: the same object
 };
 
 // As whom the endpoints of a Target are asked.
@@ -83,11 +85,14 @@ struct AskAs {
 // A repository with its resolved name and its endpoints in the order to try.
 struct Target {
   std::string ns;          // what the client said ("docker.io", "nexus.local:8082")
-  std::string registry;    // resolved registry: key of tags, links and rights
+  std::string registry;    // resolved registry: key of tags, links and rights; without :443 where it can be
   std::string repository;  // resolved repository
   std::vector<Endpoint> endpoints;
   // How it came to this, for people: the alias that decided, and the key of `mirrors` that counted.
   std::string alias = {}, mirror = {};
+  // The key by the spelling "host:443", where the rules make no difference and it was asked for so: earlier
+  // versions kept that apart. Empty: there is nothing to look for.
+  std::string older_key = {};
   // "registry/repository", the RepositoryKey of the catalog.
   std::string key() const { return registry + "/" + repository; }
   AskAs as = {};

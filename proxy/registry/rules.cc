@@ -55,6 +55,7 @@ class CompiledRules final : public Rules {
   Result<Ok> add_allow(const std::vector<std::string>& allow);
   Result<Ok> add_aliases(const std::vector<AliasEntry>& aliases);
 
+  Result<Target> target_of(const RegistryName& registry, const std::string& repository) const;
   Result<Alias::Name> name_of(std::string_view ns, std::string_view repository) const;
   const Mirror* own_mirror_of(const RegistryName& registry) const;
   const Mirror* mirror_of(const RegistryName& registry, bool& named) const;
@@ -273,36 +274,48 @@ Error no_endpoint(const Mirror& mirror, const RegistryName& registry, std::strin
           {}};
 }
 
+Result<Target> CompiledRules::target_of(const RegistryName& registry, const std::string& repository) const {
+  Target target;
+  target.registry = registry.text;
+  target.repository = repository;
+  bool named = false;
+  const Mirror* mirror = mirror_of(registry, named);
+  if (mirror) target.mirror = mirror->name;
+  std::string unusable;  // a name that a rewrite made and no registry can have
+  if (mirror) add_mirror_endpoints(*mirror, registry, target, unusable);
+  if (!mirror || mirror->default_endpoint) {
+    auto last = endpoint(default_endpoint_of(registry), registry, repository, named);
+    if (!has_endpoint(target.endpoints, last)) target.endpoints.push_back(std::move(last));
+  }
+  if (!target.endpoints.empty()) return target;
+  return no_endpoint(*mirror, registry, repository, !unusable.empty());
+}
+
 Result<TargetPtr> CompiledRules::resolve(std::string_view ns, std::string_view asked) const {
   auto name = name_of(ns, asked);
   if (!name) return std::move(name).error();
   const RegistryName& registry = name->registry;
-  const std::string& repository = name->repository;
-  if (!is_allowed(registry.text, repository))
-    return Error{
-        Errc::refused_by_policy,
-        fmt::format("{}/{} is not allowed: no pattern of `allow` matches it", registry.text, repository),
-        0,
-        0,
-        "not_allowed",
-        {}};
-  auto target = std::make_shared<Target>();
-  target->ns = std::string(ns);
-  target->registry = registry.text;
-  target->repository = repository;
-  target->alias = name->alias;
-
-  bool named = false;
-  const Mirror* mirror = mirror_of(registry, named);
-  if (mirror) target->mirror = mirror->name;
-  std::string unusable;  // a name that a rewrite made and no registry can have
-  if (mirror) add_mirror_endpoints(*mirror, registry, *target, unusable);
-  if (!mirror || mirror->default_endpoint) {
-    auto last = endpoint(default_endpoint_of(registry), registry, repository, named);
-    if (!has_endpoint(target->endpoints, last)) target->endpoints.push_back(std::move(last));
+  if (!is_allowed(registry.text, name->repository))
+    return Error{Errc::refused_by_policy,
+                 fmt::format("{}/{} is not allowed: no pattern of `allow` matches it", registry.text,
+                             name->repository),
+                 0,
+                 0,
+                 "not_allowed",
+                 {}};
+  auto made = target_of(registry, name->repository);
+  if (!made) return std::move(made).error();
+  if (registry.port == 443) {
+    // Two spellings of one registry are one name, unless the rules tell them apart.
+    const auto plain = target_of({without_https_port(registry.text), registry.host, {}}, name->repository);
+    if (plain && plain->endpoints == made->endpoints) {
+      made->older_key = made->key();
+      made->registry = plain->registry;
+    }
   }
-  if (!target->endpoints.empty()) return TargetPtr(std::move(target));
-  return no_endpoint(*mirror, registry, repository, !unusable.empty());
+  made->ns = std::string(ns);
+  made->alias = name->alias;
+  return std::make_shared<const Target>(std::move(*made));
 }
 
 }  // namespace

@@ -123,6 +123,8 @@ TEST_CASE("check: the certificate that was matched is told", "[check][cases]") {
   SecureRegistry site(it, {.common_name = "nexus", .names = {"IP:127.0.0.1"}});
   site.registry.add(make_image({{300}}), "team/app", "1");
   it.start_at(site.at("127.0.0.1"), site.trust("127.0.0.1"));
+  // After a pull, whose session the next one resumes, as well.
+  REQUIRE(it.layerd->get(Flow::manifest("1")).status == 200);
   const Checked walked = check(*it.layerd, kImage);
   INFO(walked.output);
   CHECK(walked.status == 0);

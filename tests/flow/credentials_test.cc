@@ -27,7 +27,8 @@ std::string secret_file(Flow& flow, const std::string& name, const std::string& 
 
 }  // namespace
 
-TEST_CASE("a secret in the log, or in what a command prints, does not go unnoticed", "[credentials]") {
+TEST_CASE("a secret in the log, in an answer, or in what a command prints, does not go unnoticed",
+          "[credentials]") {
   TempDir dir;
   const auto file = dir / "password";
   write_text(file, "of-a-file-1\n");
@@ -41,13 +42,18 @@ TEST_CASE("a secret in the log, or in what a command prints, does not go unnotic
   CHECK(layerd.complaints() == "");
   CHECK(layerd.stop() == 0);
   const std::string log = layerd.log();
-  for (const char* secret : {"in-line-1", "of-a-file-1", "bWU6b2YtYS1kb2NrZXItMQ=="}) {
+  for (const std::string& secret :
+       {std::string("in-line-1"), std::string("of-a-file-1"), std::string("bWU6b2YtYS1kb2NrZXItMQ=="),
+        std::string("of-a-docker-1"), base64("me:in-line-1"), base64("me:of-a-file-1")}) {
+    CAPTURE(secret);
     write_text(dir / "layerd.log", log + "err=\"x" + secret + "x\"\n");
     CHECK(layerd.complaints().find("a secret was told") != std::string::npos);
     write_text(dir / "layerd.log", log);
-    write_text(dir / "commands.log", secret);
-    CHECK(layerd.complaints().find("a secret was told") != std::string::npos);
-    write_text(dir / "commands.log", "");
+    for (const char* name : {"commands.log", "answers.log"}) {
+      write_text(dir / name, secret);
+      CHECK(layerd.complaints().find("a secret was told") != std::string::npos);
+      write_text(dir / name, "");
+    }
   }
 }
 

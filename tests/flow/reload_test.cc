@@ -90,6 +90,31 @@ TEST_CASE("a file that went bad changes nothing, is reported, and is taken by it
   CHECK(flow.layerd.metric("layerd_config_refused") == 0);
 }
 
+TEST_CASE("a pull that runs keeps what it started with when its registry is configured elsewhere",
+          "[reload]") {
+  Flow flow;
+  FaultyUpstream second;
+  const Image image = make_image({{1000 * 1000}});
+  flow.upstream.add(image, "team/app", "1");
+  Fault slow;
+  slow.bytes_per_second = 400 * 1000;
+  slow.methods = "GET";
+  flow.upstream.fault("/blobs/" + image.layers[0], slow);
+  REQUIRE(flow.layerd.get(Flow::manifest("1")).status == 200);
+  ProbeReply running;
+  std::thread pull([&] { running = flow.layerd.get(Flow::blob(image.layers[0])); });
+  REQUIRE(eventually([&] { return flow.upstream.count("GET", "/blobs/" + image.layers[0]) > 0; }));
+  flow.layerd.configure(with_mirror("registry.test", second.url()) + "tags: {fresh_for: 0s}\n");
+  CHECK(eventually([&] { return flow.layerd.metric(kTaken) >= 1; }));
+  // Who asks now is sent to the new place.
+  CHECK(flow.layerd.get(Flow::manifest("2")).status == 404);
+  CHECK(second.count("GET", "/manifests/2") + second.count("HEAD", "/manifests/2") > 0);
+  CHECK(flow.upstream.count("GET", "/manifests/2") + flow.upstream.count("HEAD", "/manifests/2") == 0);
+  pull.join();
+  CHECK(running.body == image.blobs.at(image.layers[0]));
+  CHECK(second.count("GET", "/blobs/") == 0);
+}
+
 TEST_CASE("a thousand reloads under 32 parallel pulls fail no request and keep no memory", "[reload]") {
   // What ASan keeps of freed memory would hide the rest.
   const SetVariable small("ASAN_OPTIONS", "quarantine_size_mb=1:thread_local_quarantine_size_kb=16");

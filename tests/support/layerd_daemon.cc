@@ -68,16 +68,26 @@ Finished LayerdDaemon::command(std::vector<std::string> arguments) const {
 
 ProbeReply LayerdDaemon::get(const std::string& target,
                              std::vector<std::pair<std::string, std::string>> headers) const {
-  return probe({port_, target, std::move(headers)});
+  return noted(probe({port_, target, std::move(headers)}));
 }
 
 ProbeReply LayerdDaemon::head(const std::string& target,
                               std::vector<std::pair<std::string, std::string>> headers) const {
-  return probe({port_, target, std::move(headers), "HEAD"});
+  return noted(probe({port_, target, std::move(headers), "HEAD"}));
+}
+
+// Refusals and pages; not what images are made of.
+ProbeReply LayerdDaemon::noted(ProbeReply reply) const {
+  const bool is_page = reply.header("content-type").starts_with("text/");
+  if (reply.status < 400 && !is_page) return reply;
+  std::string text = reply.reason + "\n";
+  for (const auto& [name, value] : reply.headers) text += name + ": " + value + "\n";
+  std::ofstream(settings_.folder + "/answers.log", std::ios::app) << text + reply.body + "\n";
+  return reply;
 }
 
 double LayerdDaemon::metric(const std::string& name) const {
-  std::istringstream lines(get("/metrics").body);
+  std::istringstream lines(probe({port_, "/metrics"}).body);
   for (std::string line; std::getline(lines, line);) {
     if (line.starts_with(name + " ")) return std::atof(line.c_str() + name.size() + 1);
   }
@@ -108,7 +118,8 @@ std::vector<std::string> LayerdDaemon::wrong_blobs() const {
 }
 
 std::string LayerdDaemon::complaints() const {
-  std::istringstream lines(log() + read_text(settings_.folder + "/commands.log"));
+  std::istringstream lines(log() + read_text(settings_.folder + "/commands.log") +
+                           read_text(settings_.folder + "/answers.log"));
   std::string found;
   const std::vector<std::string> secrets = secrets_of(config_file());
   for (std::string line; std::getline(lines, line);) {

@@ -53,11 +53,12 @@ class LayerdDaemon {
   bool has_blob(const std::string& digest) const;
   // Finished blobs whose bytes do not have the digest of their name. Always empty, or layerd is wrong.
   std::vector<std::string> wrong_blobs() const;
-  // Lines of the log and of what its commands printed in which a sanitizer or a failed check speaks, or that
-  // tell a secret of the configuration (tests/support/secrets.h).
+  // Lines of the log, of what its commands printed, and of the refusals and pages it answered, in which a
+  // sanitizer or a failed check speaks, or that tell a secret of the configuration (tests/support/secrets.h).
   std::string complaints() const;
 
  private:
+  ProbeReply noted(ProbeReply reply) const;
   DaemonSettings settings_;
   std::uint16_t port_;
   std::optional<Process> process_;

@@ -8,7 +8,8 @@
 namespace layerd::test {
 
 // Values of keys like password, token and auth in the file (YAML or JSON), in the files it names by absolute
-// paths, and the content of each password_file. Left out: what is shorter than six characters or letters
+// paths, and the content of each password_file; in plain, as `auth` and Basic have them, and percent-encoded.
+// Left out: what is shorter than six characters or letters
 // alone, since messages have such words of their own.
 std::vector<std::string> secrets_of(const std::string& config_file);
 

@@ -120,6 +120,43 @@ TEST_CASE("CAs below folders that only root may read come through the root helpe
   CHECK(site.complaint == "");
 }
 
+// rules: helper-hosts-toml
+TEST_CASE("what root's hosts.toml names outside of its folder comes through the root helper") {
+  if (::geteuid() != 0) return;
+  HelpedSite site;
+  fs::create_directory(site.dir / "certs.d/far.test");
+  PrivateCa other(site.dir / "other");
+  const auto client = other.issue("client", "DNS:client");
+  put(site.dir / "hidden/far.crt", read_text(other.ca_file()), 0600);
+  put(site.dir / "hidden/me.crt", read_text(client.cert_file), 0600);
+  put(site.dir / "hidden/me.key", read_text(client.key_file), 0600);
+  const std::string hosts = site.dir / "certs.d/far.test/hosts.toml";
+  put(hosts,
+      "ca = \"../../hidden/far.crt\"\n[host.\"https://far.test\"]\nclient = [[\"" +
+          (site.dir / "hidden/me.crt") + "\", \"" + (site.dir / "hidden/me.key") + "\"]]\n",
+      0600);
+  net::TlsSettings settings;
+  settings.certs_dirs = {site.dir / "certs.d"};
+  settings.certs_host = "far.test";
+  settings.certs_port = 443;
+  const auto built = site.build(settings);
+  INFO((built ? std::string() : built.error().message) << site.complaint);
+  REQUIRE(built);
+  CHECK(site.complaint == "");
+  // One that others may write names nothing for root.
+  const auto is_listed = [&] {
+    const auto files = daemon::files_for_opener(site.config, true);
+    REQUIRE(files);
+    return std::find(files->begin(), files->end(), site.dir / "hidden/me.key") != files->end();
+  };
+  CHECK(is_listed());
+  REQUIRE(::chmod(hosts.c_str(), 0666) == 0);
+  CHECK_FALSE(is_listed());
+  REQUIRE(::chmod(hosts.c_str(), 0644) == 0);
+  REQUIRE(::chown(hosts.c_str(), kNobody, kNobody) == 0);
+  CHECK_FALSE(is_listed());
+}
+
 // rules: hidden-tls-files-reread
 TEST_CASE("a TLS file in a folder that only root may enter is noticed when it changes") {
   if (::geteuid() != 0) return;

@@ -12,6 +12,9 @@ using Way = RuntimeView::Way;
 namespace {
 
 constexpr const char* kHostsToml = "[host.\"http://127.0.0.1:5151\"]\n  capabilities = [\"pull\"]\n";
+constexpr const char* kPlugin = "[plugins.\"io.containerd.grpc.v1.cri\".registry]\n";
+const std::string kConfig =
+    std::string("version = 2\n") + kPlugin + "  config_path = \"/etc/containerd/certs.d\"\n";
 
 struct Node {
   test::TempDir root{"layerd-runtime"};
@@ -42,7 +45,7 @@ TEST_CASE("a node without a runtime shows none") { CHECK(Node().look().empty());
 
 TEST_CASE("containerd asks layerd when the hosts.toml that counts names it") {
   Node node;
-  node.file("/etc/containerd/config.toml", "[plugins]\n  config_path = \"/etc/containerd/certs.d\"\n");
+  node.file("/etc/containerd/config.toml", kConfig);
   REQUIRE(node.look().size() == 1);
   CHECK(node.look()[0].way == Way::bypasses);
   node.file("/etc/containerd/certs.d/_default/hosts.toml", kHostsToml);
@@ -62,8 +65,56 @@ TEST_CASE("containerd that reads no hosts.toml goes past layerd, and the reason 
   node.file("/etc/containerd/config.toml", "version = 2\n# config_path = \"/etc/containerd/certs.d\"\n");
   CHECK(node.look()[0].way == Way::bypasses);
   CHECK(node.look()[0].said.find("no config_path") != std::string::npos);
-  node.file("/etc/containerd/config.toml", "config_path = '/etc/containerd/certs.d:/etc/docker/certs.d'\n");
+  node.file("/etc/containerd/config.toml",
+            std::string("version = 2\n") + kPlugin +
+                "config_path = '/etc/containerd/certs.d:/etc/docker/certs.d'\n");
   CHECK(node.look()[0].said.find("containerd 2.2 ignores") != std::string::npos);
+}
+
+// rules: broken-hosts-toml, folder-hides-default
+TEST_CASE("a hosts.toml that containerd leaves out, and one that stops every pull, is no way to layerd") {
+  Node node;
+  node.file("/etc/containerd/config.toml", kConfig);
+  node.file("/etc/containerd/certs.d/_default/hosts.toml", kHostsToml);
+  const std::string hosts = "/etc/containerd/certs.d/ghcr.io/hosts.toml";
+  const auto says = [&](const std::string& text, const std::string& what) {
+    node.file(hosts, text);
+    const auto view = node.look().at(0);
+    INFO(view.said);
+    CHECK(view.way == Way::bypasses);
+    CHECK(view.said.find(what) != std::string::npos);
+  };
+  says(std::string(kHostsToml) + "server = https://ghcr.io\n", hosts + ":3:10: ");
+  says("[host.\"http://127.0.0.1:5151\"]\n  capabilities = [\"pulls\"]\n", "\"pulls\" is no capability");
+  says(std::string(kHostsToml) + "  ca = \"ca.crt\"\n", "names ca.crt, which is not there");
+  says("[host.\"http://127.0.0.1:5151\"]\n  capabilities = [\"push\"]\n", "does not name layerd");
+  says("[host.\"http://127.0.0.1:51510\"]\n", "does not name layerd");
+  node.file("/etc/containerd/certs.d/ghcr.io/ca.crt", "PEM");
+  node.file(hosts, std::string(kHostsToml) + "  ca = \"ca.crt\"\n");
+  CHECK(node.look()[0].way == Way::asks);
+  node.file(hosts, "server = \"http://127.0.0.1:5151\"\n");
+  CHECK(node.look()[0].way == Way::asks);
+  // A folder with certificates alone: `_default` does not count for its registry.
+  node.file("/etc/containerd/certs.d/reg.corp_5000_/ca.crt", "PEM");
+  CHECK(node.look("reg.corp:5000")[0].way == Way::bypasses);
+  CHECK(node.look("reg.corp:5000")[0].said.find("has no hosts.toml in it") != std::string::npos);
+  CHECK(node.look("reg.corp")[0].way == Way::asks);
+}
+
+TEST_CASE("containerd is read with the files its config.toml imports, and with its old mirrors") {
+  Node node;
+  node.file("/etc/containerd/config.toml", "version = 2\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n");
+  node.file("/etc/containerd/conf.d/mirrors.toml",
+            std::string("version = 2\n") + kPlugin + "config_path = \"/srv/certs.d\"\n");
+  node.file("/srv/certs.d/_default/hosts.toml", kHostsToml);
+  CHECK(node.look().at(0).way == Way::asks);
+  node.file("/etc/containerd/conf.d/mirrors.toml",
+            "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry.mirrors.\"*\"]\n"
+            "  endpoint = [\"http://127.0.0.1:5151\"]\n");
+  CHECK(node.look().at(0).way == Way::asks);
+  node.file("/etc/containerd/config.toml", "version 2\n");
+  CHECK(node.look().at(0).way == Way::bypasses);
+  CHECK(node.look().at(0).said.find("/etc/containerd/config.toml:1:") != std::string::npos);
 }
 
 TEST_CASE("k3s counts by what it generated, else by its registries.yaml") {
@@ -75,6 +126,20 @@ TEST_CASE("k3s counts by what it generated, else by its registries.yaml") {
   // Written and not taken yet: k3s reads it at its start.
   node.file("/var/lib/rancher/k3s/agent/etc/containerd/certs.d/docker.io/hosts.toml", "server = \"x\"\n");
   CHECK(node.look()[0].way == Way::bypasses);
+}
+
+TEST_CASE("k3s is looked for where its flags say, and a template without config_path reads no hosts.toml") {
+  Node node;
+  node.file("/etc/rancher/k3s/config.yaml", "data-dir: /srv/k3s\nprivate-registry: /srv/registries.yaml\n");
+  node.file("/srv/registries.yaml", "mirrors:\n  \"*\":\n    endpoint: [\"http://localhost:5151\"]\n");
+  CHECK(node.look().at(0).way == Way::asks);
+  const std::string agent = "/srv/k3s/agent/etc/containerd";
+  node.file(agent + "/certs.d/_default/hosts.toml", kHostsToml);
+  node.file(agent + "/config.toml", kConfig);
+  CHECK(node.look().at(0).way == Way::asks);
+  node.file(agent + "/config.toml", "version = 2\n");
+  CHECK(node.look().at(0).way == Way::bypasses);
+  CHECK(node.look().at(0).said.find(agent + "/config.toml sets no config_path") == 0);
 }
 
 TEST_CASE("docker asks for Docker Hub alone, podman for the registries it names") {

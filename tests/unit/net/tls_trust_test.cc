@@ -288,49 +288,6 @@ client = [["/c.cert", "/c.key"], ["/d.pem", ""]]
   }
 }
 
-TEST_CASE("a dial reports the chain it met and the authority that counted") {
-  Site site;
-  site.report = std::make_shared<DialReport>();
-  const Identity middle = Identity::make({.common_name = "Middle CA", .is_authority = true}, &site.authority);
-  const Identity leaf =
-      Identity::make({.common_name = "leaf", .names = {"DNS:registry.test", "IP:10.1.1.1"}}, &middle);
-  TlsServer server({leaf.certificate + middle.certificate, leaf.key, {}, 0}, say_hello);
-  const auto& tls = site.report->tls;
-  SECTION("accepted") {
-    REQUIRE(site.dial(server.port(), site.trusting()));
-    REQUIRE(tls);
-    CHECK(tls->verdict == PeerCertificates::Verdict::trusted);
-    CHECK(tls->version == "TLSv1.3");
-    REQUIRE(tls->authority);
-    CHECK(tls->authority->subject == "Site CA");
-    CHECK(tls->authority_source == (site.dir / "ca.crt"));
-    CHECK(site.report->connected->port == server.port());
-    CHECK(site.report->addresses.size() == 1);
-  }
-  SECTION("refused") {
-    failure(site, server.port(), {});
-    REQUIRE(tls);
-    CHECK(tls->verdict == PeerCertificates::Verdict::refused);
-    CHECK(tls->version.empty());
-    CHECK_FALSE(tls->authority);
-  }
-  SECTION("not looked at") {
-    TlsSettings settings;
-    settings.insecure_skip_verify = true;
-    REQUIRE(site.dial(server.port(), settings));
-    REQUIRE(tls);
-    CHECK(tls->verdict == PeerCertificates::Verdict::unchecked);
-  }
-  CHECK(tls->name == "registry.test");
-  REQUIRE(tls->chain.size() == 2);
-  CHECK(tls->chain[0].subject == "leaf");
-  CHECK(tls->chain[0].issuer == "Middle CA");
-  CHECK(tls->chain[0].names == std::vector<std::string>{"registry.test", "10.1.1.1"});
-  CHECK(tls->chain[0].not_before < tls->chain[0].not_after);
-  CHECK(tls->chain[0].fingerprint.size() == 64);
-  CHECK(tls->chain[1].issuer == "Site CA");
-}
-
 TEST_CASE("an authority of the system is told as that") {
   Served served;
   write_text(served.site.dir / "system.crt", served.site.authority.certificate);

@@ -212,6 +212,41 @@ TEST_CASE(
   }
 }
 
+// rules: no-endless-line
+TEST_CASE("a password that waits for others of its account does not wait for ever") {
+  Site site;
+  site.rights["team/app"] = {"alice:secret"};
+  refuse_with_401(site);
+  REQUIRE(site.status(site.by_tag()) == 401);
+  site.bench.fetcher.requests.clear();
+  const auto answer = site.bench.fetcher.script;
+  site.bench.fetcher.script = [&](const upstream::FetchRequest& request) {
+    auto reply = answer(request);
+    reply.never = request.target->as.credentials.password != "secret";
+    return reply;
+  };
+  std::vector<std::unique_ptr<RecordedExchange>> guesses;
+  for (const char* guess : {"alice:a", "alice:b", "alice:c"}) {
+    guesses.push_back(
+        std::make_unique<RecordedExchange>(site.bench.loop, "GET", site.by_tag(), with(basic(guess))));
+    guesses.back()->serve_with(*site.bench.mirror);
+  }
+  RecordedExchange alice(site.bench.loop, "GET", site.by_tag(), with(kAlice));
+  alice.serve_with(*site.bench.mirror);
+  site.bench.loop.advance(7s);
+  CHECK_FALSE(alice.head_sent());
+  site.bench.loop.advance(2s);
+  CHECK(alice.status() == 502);
+  CHECK(alice.body().find("this one was not tried") != std::string::npos);
+  CHECK(alice.body().find("\"connect_timeout\"") != std::string::npos);
+  CHECK(site.asked_as(Who::client) == 3);
+  // Nothing is held against it.
+  guesses.clear();
+  site.bench.fetcher.script = answer;
+  site.restart();
+  CHECK(site.status(site.by_tag(), kAlice) == 200);
+}
+
 TEST_CASE("a password that was held back, and an identity token, lock no account") {
   Site site;
   site.rights["team/app"] = {"alice:secret"};

@@ -132,14 +132,6 @@ TEST_CASE("a client certificate of the star is not shown where the client alone 
   CHECK((*made->resolve("known.io", "a"))->endpoints[0].settings->cert_file == "/c.crt");
 }
 
-TEST_CASE("443 and 80 are the default ports of a host name, others are hosts of their own") {
-  const auto made = rules({}, {{"a.io", user("a")}, {"b.io:443", user("b")}});
-  CHECK(made->settings_for("a.io", 443)->credentials.username == "a");
-  CHECK(made->settings_for("a.io", 80)->credentials.username == "a");
-  CHECK(made->settings_for("a.io", 8443)->credentials.empty());
-  CHECK((*made->resolve("b.io", "x"))->endpoints[0].settings->credentials.username == "b");
-}
-
 TEST_CASE("what the configuration names is configured and nothing else") {
   const auto made = rules(
       {{"docker.io", mirror({"https://m:5000"})}, {"*.corp", mirror({})}, {"*", mirror({"https://any"})}},
@@ -404,37 +396,4 @@ TEST_CASE("patterns: a star is one label or component, two are any number, captu
     CHECK_FALSE(Pattern::compile(bad).ok());
   }
   CHECK_FALSE(Pattern::compile(std::string(600, 'a')).ok());
-}
-
-TEST_CASE(
-    "patterns of what may be asked know both spellings of a registry, and of two entries each its own") {
-  RulesInput input;
-  input.allow = {"a.io", "b.io:443/team/**"};
-  const auto made = *Rules::make(std::move(input));
-  for (const char* ns : {"a.io", "a.io:443"}) CHECK(made->resolve(ns, "app").ok());
-  for (const char* ns : {"b.io", "b.io:443"}) {
-    CHECK(made->resolve(ns, "team/app").ok());
-    CHECK_FALSE(made->resolve(ns, "other/app").ok());
-  }
-  CHECK_FALSE(made->resolve("a.io:5000", "app").ok());
-  // As in k3s, where each has a folder of its own.
-  const auto both =
-      rules({{"c.io", mirror({"https://plain"}, false)}, {"c.io:443", mirror({"https://port"}, false)}});
-  CHECK(plan(both, "c.io", "x") == "https://plain/v2 x");
-  CHECK(plan(both, "c.io:443", "x") == "https://port/v2 x");
-}
-
-TEST_CASE("a pattern of a registry alone is about every repository of it, whichever way it is written") {
-  const auto matches = [](const char* pattern, const char* key) {
-    return Pattern::compile(pattern)->matches_repository(key);
-  };
-  for (const char* pattern : {"a.io", "a.io:443", "a.io/**", "a.io:443/**", "*", "*.io"})
-    for (const char* key : {"a.io/app", "a.io:443/app", "a.io/team/app"}) {
-      CAPTURE(pattern, key);
-      CHECK(matches(pattern, key));
-    }
-  for (const char* pattern : {"a.io:80", "a.io/team", "b.io", "a.io:5000/**"})
-    CHECK_FALSE(matches(pattern, "a.io/app"));
-  CHECK_FALSE(matches("a.io", "a.io:5000/app"));
-  CHECK(matches("[fd00::1]", "[fd00::1]:443/app"));
 }

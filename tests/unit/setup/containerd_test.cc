@@ -215,6 +215,18 @@ TEST_CASE("files that are no TOML, or that containerd would leave out, are refus
             .message.find(hosts_file("docker.io") + ":2: \"pul\" is no capability") == 0);
 }
 
+TEST_CASE(
+    "a hosts.toml that names a file that is not there is told, since containerd fails every pull by it") {
+  const std::string own = "[host.\"https://harbor.corp\"]\nca = [\"ca.crt\", \"/etc/ssl/gone.crt\"]\n";
+  TextFiles files(Texts{{"/etc/containerd/config.toml", kV2},
+                        {hosts_file("harbor.corp"), own},
+                        {"/etc/containerd/certs.d/harbor.corp/ca.crt", "PEM"}});
+  const Plan plan = good(plan_containerd(files, {}));
+  CHECK(all_notes(plan).find("names /etc/ssl/gone.crt, which is not there: containerd fails every pull of "
+                             "harbor.corp") != std::string::npos);
+  CHECK(all_notes(plan).find("names ca.crt") == std::string::npos);
+}
+
 TEST_CASE("the logins of config.toml are copied and stay") {
   TextFiles files(
       Texts{{"/etc/containerd/config.toml",

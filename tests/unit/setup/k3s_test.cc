@@ -199,6 +199,30 @@ TEST_CASE("other places: rke2, private-registry, data-dir") {
   CHECK(after(plan, "/srv/k3s/agent/etc/containerd/certs.d/_default/hosts.toml") != "(unchanged)");
 }
 
+TEST_CASE("a template of containerd's configuration that leaves config_path out is told") {
+  const std::string path = "/var/lib/rancher/k3s/agent/etc/containerd/config-v3.toml.tmpl";
+  const auto notes = [&](const std::string& text) {
+    TextFiles files(Texts{{path, text}});
+    return all_notes(good(plan_k3s(files, {}, {"k3s"})));
+  };
+  CHECK(notes("version = 3\n").find(path + " takes the place of k3s's own template") != std::string::npos);
+  CHECK(notes("version = 3\n").find("{{ template \"base\" . }}") != std::string::npos);
+  for (const char* fine : {"{{ template \"base\" . }}\n[debug]\n", "config_path = \"x\"\n"})
+    CHECK(notes(fine).find("takes the place") == std::string::npos);
+}
+
+TEST_CASE("a certificate that registries.yaml names and that is not there is told") {
+  TextFiles files(
+      Texts{{kRegistries,
+             "configs:\n  reg.corp:\n    tls: {ca_file: /etc/ssl/corp.crt, cert_file: /etc/ssl/me.crt, "
+             "key_file: /etc/ssl/me.key}\n"},
+            {"/etc/ssl/me.crt", "PEM"},
+            {"/etc/ssl/me.key", "PEM"}});
+  const std::string notes = all_notes(good(plan_k3s(files, {}, {"k3s"})));
+  CHECK(notes.find("configs.\"reg.corp\" names /etc/ssl/corp.crt, which is not there") != std::string::npos);
+  CHECK(notes.find("me.crt") == std::string::npos);
+}
+
 TEST_CASE("a broken registries.yaml is refused with file, line and column") {
   TextFiles files(Texts{{kRegistries, "mirrors:\n  a.b: {endpoint: [x]\n"}});
   const auto refused = plan_k3s(files, {}, {"k3s"});

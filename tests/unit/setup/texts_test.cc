@@ -147,6 +147,17 @@ TEST_CASE("docker: daemon.json keeps all it has, layerd is the first mirror") {
   CHECK(all_notes(plan).find("Docker Hub only") != std::string::npos);
 }
 
+TEST_CASE("docker: a mirror by dockerd's flag is refused, since dockerd would not start with both") {
+  const std::string unit = "/etc/systemd/system/docker.service.d/mirror.conf";
+  TextFiles files(
+      Texts{{unit, "[Service]\nExecStart=\nExecStart=dockerd --registry-mirror=https://m.corp\n"}});
+  const auto refused = plan_docker(files, {});
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message.find(unit + " starts dockerd with --registry-mirror") == 0);
+  TextFiles comment(Texts{{"/etc/default/docker", "  # DOCKER_OPTS=\"--registry-mirror=https://m.corp\"\n"}});
+  CHECK(plan_docker(comment, {}));
+}
+
 TEST_CASE("docker with the containerd image store gets hosts.toml files as well") {
   TextFiles files(Texts{{"/etc/docker/daemon.json", "{\"features\": {\"containerd-snapshotter\": true}}"}});
   Input input;
