@@ -1,6 +1,7 @@
 // The part of App behind sharing between nodes: downloads, what they share, and what the site remembers. Loop
 // thread.
 #include "daemon/app.h"
+#include "proxy/links.h"
 
 namespace layerd::daemon {
 
@@ -12,6 +13,9 @@ void App::build_downloads() {
   downloads.stall = settings_->stall_timeout;
   downloads_ =
       std::make_unique<proxy::DownloadTable>(loop_, *store_, *remembering_, *buffers_, metrics_, downloads);
+  downloads_->when_alone([this](const std::string& repository, const Digest& digest) {
+    proxy::Links(store_->catalog(), *store_, *downloads_).came_alone(repository, digest);
+  });
 }
 
 void App::build_peers() {

@@ -37,9 +37,13 @@ void Site::set_members(MemberListPtr members) {
 }
 
 void Site::set_uploads(unsigned most) { parts_->settings.uploads = most; }
+bool Site::shares(const std::string& registry, const std::string& repository) const {
+  return parts_->may_share(registry, repository) && !parts_->is_alone();
+}
+
 
 std::unique_ptr<BlobShare> Site::begin(const BlobName& blob, Rights rights, std::optional<ByteCount> size) {
-  if (!parts_->may_share(blob.registry, blob.repository) || parts_->is_alone()) return nullptr;
+  if (!shares(blob.registry, blob.repository)) return nullptr;
   if (parts_->alone.erase(blob.digest) > 0) return nullptr;  // members spoiled the attempt before
   return std::make_unique<Share>(std::make_shared<ShareCore>(*parts_, blob, rights, size));
 }

@@ -68,6 +68,7 @@ class Site final : public Sharing, public Desk {
   void set_members(MemberListPtr members);
   void set_uploads(unsigned most);
 
+  bool shares(const std::string& registry, const std::string& repository) const override;
   std::unique_ptr<BlobShare> begin(const BlobName& blob, Rights rights,
                                    std::optional<ByteCount> size) override;
   void stored(const Digest& digest) override;
