@@ -139,6 +139,7 @@ Json SitePart::json() const {
   for (const auto& member : snapshot.members) {
     PeerFigures& row = rows[member.id];
     row.state = member.banned_for > Duration::zero() ? "avoided"
+                : member.refuses                     ? "refused"
                 : member.is_dead                     ? "dead"
                 : member.latency                     ? "alive"
                                                      : "unknown";

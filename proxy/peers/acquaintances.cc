@@ -10,6 +10,11 @@ bool means_dead(const Error& error) {
   return error.code == Errc::upstream_unreachable || error.code == Errc::upstream_timeout;
 }
 
+bool means_refused(const Error& error) {
+  return (error.code == Errc::denied && error.diagnosis.starts_with("peer_")) ||
+         error.diagnosis == "peer_version";
+}
+
 bool Acquaintances::is_dead(const std::string& id, TimePoint now) const {
   const auto found = all_.find(id);
   return found != all_.end() && now < found->second.dead_until;
@@ -26,6 +31,7 @@ void Acquaintances::answered(const std::string& id, Duration latency, TimePoint 
   one.spoken = now;
   one.dead_until = {};
   one.dead_next = {};
+  one.refuses = false;
 }
 
 // It is there after all. That it can be connected to is not said: its next failure counts as a further one,
@@ -41,14 +47,18 @@ void Acquaintances::spoke(const std::string& id, TimePoint now) {
 
 bool Acquaintances::failed(const std::string& id, const Error& why, TimePoint now) {
   fault(id, why.message);
-  if (!means_dead(why)) return false;
+  const bool refuses = means_refused(why);
+  if (!means_dead(why) && !refuses) return false;
   auto& one = at(id);
   if (now < one.dead_until) return false;
+  one.refuses = refuses;
   if (one.dead_next == Duration::zero()) one.dead_next = settings_.dead_first;
   one.dead_until = now + one.dead_next;
   one.dead_next = std::min(one.dead_next * 2, settings_.dead_most);
   metrics_.dead_members.add();
-  LogLine(LogLevel::info, "member_dead").field("member", id).field("err", one.last_fault);
+  LogLine(LogLevel::info, refuses ? "member_refuses" : "member_dead")
+      .field("member", id)
+      .field("err", one.last_fault);
   return true;
 }
 

@@ -19,6 +19,7 @@ struct Acquaintance {
   TimePoint banned_until{};         // no bytes are taken from it until then
   TimePoint spoken{};               // when it was heard of last
   TimePoint revived{};              // when what it said ended its death last
+  bool refuses = false;             // it is left alone because one of the two does not admit the other
   std::optional<Duration> latency;  // of its last answer
   ByteCount bytes_in = 0, bytes_out = 0;
   std::uint64_t faults = 0;  // failed calls, broken streams, wrong units
@@ -35,7 +36,7 @@ class Acquaintances {
   // A call was answered, or the member spoke to us.
   void answered(const std::string& id, Duration latency, TimePoint now);
   void spoke(const std::string& id, TimePoint now);
-  // A call failed. True: the member is dead from now on and was not before.
+  // A call failed. True: the member is dead, or refuses us, from now on and was not before.
   bool failed(const std::string& id, const Error& why, TimePoint now);
   void ban(const std::string& id, Duration how_long, std::string_view why, TimePoint now);
   void unban(const std::string& id);
@@ -58,3 +59,6 @@ class Acquaintances {
 bool means_dead(const Error& error);
 
 }  // namespace layerd::peers
+// Somebody is there, and one of the two does not admit the other: another secret, site or version, a
+// certificate that does not count. Asking again changes nothing.
+bool means_refused(const Error& error);

@@ -112,6 +112,7 @@ SiteSnapshot::MemberRow row_of(const SiteParts& parts, const std::string& id) {
   if (at == all.end()) return row;
   const auto& one = at->second;
   const auto now = parts.now();
+  row.refuses = one.refuses;
   row.is_dead = now < one.dead_until;
   row.failed_last = one.dead_next > Duration::zero();
   row.dead_for = std::max(one.dead_until - now, Duration::zero());

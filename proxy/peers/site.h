@@ -23,6 +23,7 @@ struct SiteSnapshot {
     bool is_listed = false;
     bool is_self = false;
     bool is_dead = false;
+    bool refuses = false;      // it failed last because one of the two does not admit the other
     bool failed_last = false;  // as is_dead, and until it answers again
     Duration dead_for{};       // it is left alone for so long yet
     Duration banned_for{};     // nothing is taken from it for so long yet
