@@ -77,6 +77,16 @@ void Acquaintances::unban(const std::string& id) {
   if (found != all_.end()) found->second.banned_until = {};
 }
 
+void Acquaintances::suspect(const std::string& id, Duration how_long, TimePoint now) {
+  ban(id, how_long, "wrong bytes came from it or through it", now);
+  ++at(id).suspicions;
+}
+
+std::uint64_t Acquaintances::suspicions(const std::string& id) const {
+  const auto found = all_.find(id);
+  return found == all_.end() ? 0 : found->second.suspicions;
+}
+
 void Acquaintances::fault(const std::string& id, std::string_view what) {
   auto& one = at(id);
   ++one.faults;
@@ -89,7 +99,7 @@ Acquaintance& Acquaintances::at(const std::string& id) {
   if (all_.size() >= kMost && !all_.contains(id)) {
     std::erase_if(all_, [](const auto& entry) {
       const auto& one = entry.second;
-      return one.bytes_in == 0 && one.bytes_out == 0 && one.banned_until == TimePoint{};
+      return one.bytes_in + one.bytes_out + one.suspicions == 0 && one.banned_until == TimePoint{};
     });
     if (all_.size() >= kMost) all_.erase(all_.begin());
   }

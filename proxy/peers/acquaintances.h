@@ -22,8 +22,9 @@ struct Acquaintance {
   bool refuses = false;             // it is left alone because one of the two does not admit the other
   std::optional<Duration> latency;  // of its last answer
   ByteCount bytes_in = 0, bytes_out = 0;
-  std::uint64_t faults = 0;  // failed calls, broken streams, wrong units
-  std::string last_fault;    // for people; printable
+  std::uint64_t suspicions = 0;  // wrong bytes that it, or another one with it, gave
+  std::uint64_t faults = 0;      // failed calls, broken streams, wrong units
+  std::string last_fault;        // for people; printable
 };
 
 class Acquaintances {
@@ -40,6 +41,9 @@ class Acquaintances {
   bool failed(const std::string& id, const Error& why, TimePoint now);
   void ban(const std::string& id, Duration how_long, std::string_view why, TimePoint now);
   void unban(const std::string& id);
+  // Wrong bytes came along a chain in which it stood: it, or another of them, made them wrong.
+  void suspect(const std::string& id, Duration how_long, TimePoint now);
+  std::uint64_t suspicions(const std::string& id) const;
   void gave(const std::string& id, ByteCount bytes) { at(id).bytes_in += bytes; }
   void took(const std::string& id, ByteCount bytes) { at(id).bytes_out += bytes; }
   void fault(const std::string& id, std::string_view what);

@@ -35,6 +35,7 @@ struct SiteSettings {
       std::chrono::seconds(30);                  // a member that cannot be connected to is left alone, twice
   Duration dead_most = std::chrono::minutes(5);  // as long each time, up to this
   Duration banned = std::chrono::hours(1);       // who sent wrong bytes
+  Duration suspected = std::chrono::minutes(5);  // who sent them, or only passed them on
 
   // Telling.
   Duration tell_after = std::chrono::milliseconds(200);
