@@ -106,14 +106,4 @@ Acquaintance& Acquaintances::at(const std::string& id) {
   return all_[id];
 }
 
-// Who was neither heard of nor is remembered for a fault is forgotten: ids come from others, too.
-void Acquaintances::sweep(TimePoint now) {
-  constexpr std::size_t kMost = 4'096;
-  if (all_.size() <= kMost) return;
-  std::erase_if(all_, [now](const auto& entry) {
-    const auto& one = entry.second;
-    return now >= one.banned_until && now >= one.dead_until && now - one.spoken > std::chrono::minutes(10);
-  });
-}
-
 }  // namespace layerd::peers

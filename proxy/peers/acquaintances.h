@@ -49,7 +49,6 @@ class Acquaintances {
   void fault(const std::string& id, std::string_view what);
 
   const std::map<std::string, Acquaintance, std::less<>>& all() const { return all_; }
-  void sweep(TimePoint now);
 
  private:
   Acquaintance& at(const std::string& id);
@@ -61,8 +60,8 @@ class Acquaintances {
 
 // Nobody is there, or nobody who answers in time.
 bool means_dead(const Error& error);
-
-}  // namespace layerd::peers
 // Somebody is there, and one of the two does not admit the other: another secret, site or version, a
 // certificate that does not count. Asking again changes nothing.
 bool means_refused(const Error& error);
+
+}  // namespace layerd::peers
