@@ -30,7 +30,9 @@ void App::build_peers() {
   share_out_downloads();
 }
 
-void App::use_peers() { remembering_->use(peers_.get(), settings_->tags_from_peers); }
+void App::use_peers() {
+  remembering_->use(peers_.get(), settings_->tags_from_peers, settings_->tags_check_within);
+}
 
 // limits.site_download belongs to those of the site that are alive, in equal shares; looked at again now and
 // then.
