@@ -41,6 +41,7 @@ SitePart::~SitePart() {
   opening_.reset();
   listener_.reset();
   service_.reset();
+  identity_->when_changed(nullptr);
 }
 
 std::unique_ptr<SitePart> SitePart::start(const Parts& parts, SettingsPtr settings) {
@@ -56,6 +57,7 @@ std::unique_ptr<SitePart> SitePart::start(const Parts& parts, SettingsPtr settin
       [self = part.get()](const std::string& registry, const std::string& repository) {
         return self->settings_->peers.share.is_shared(registry + "/" + repository);
       });
+  part->identity_->when_changed([self = part.get()] { self->site_->trust_changed(); });
   part->service_ = std::make_unique<peers::PeerService>(parts.loop, *part->identity_, *part->site_,
                                                         part->traffic_, parts.metrics);
   part->service_->set_upload_limit(part->settings_->upload_limit);
@@ -124,6 +126,7 @@ void SitePart::apply(SettingsPtr settings) {
   settings_ = std::move(settings);
   identity_->configure(identity_settings(settings_->peers));
   members_->set(members_settings());
+  site_->trust_changed();  // what was wrong may have been put right at the other end
   if (service_) service_->set_upload_limit(settings_->upload_limit);
 }
 

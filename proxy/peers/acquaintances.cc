@@ -62,6 +62,15 @@ bool Acquaintances::failed(const std::string& id, const Error& why, TimePoint no
   return true;
 }
 
+void Acquaintances::trust_changed() {
+  for (auto& [id, one] : all_) {
+    if (!one.refuses) continue;
+    one.dead_until = {};
+    one.dead_next = {};
+    one.refuses = false;
+  }
+}
+
 void Acquaintances::ban(const std::string& id, Duration how_long, std::string_view why, TimePoint now) {
   auto& one = at(id);
   one.banned_until = std::max(one.banned_until, now + how_long);

@@ -39,6 +39,8 @@ class Acquaintances {
   void spoke(const std::string& id, TimePoint now);
   // A call failed. True: the member is dead, or refuses us, from now on and was not before.
   bool failed(const std::string& id, const Error& why, TimePoint now);
+  // What we show and accept is another now: who did not admit us, or we it, is tried again.
+  void trust_changed();
   void ban(const std::string& id, Duration how_long, std::string_view why, TimePoint now);
   void unban(const std::string& id);
   // Wrong bytes came along a chain in which it stood: it, or another of them, made them wrong.

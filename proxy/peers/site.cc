@@ -35,6 +35,8 @@ void Site::set_members(MemberListPtr members) {
   announcer_->list_changed();
 }
 
+void Site::trust_changed() { parts_->acquaintances.trust_changed(); }
+
 void Site::set_uploads(unsigned most) { parts_->settings.uploads = most; }
 
 bool Site::shares(const std::string& registry, const std::string& repository) const {

@@ -68,6 +68,8 @@ class Site final : public Sharing, public Desk {
   // From now on. May be called at any time, while downloads run.
   void set_members(MemberListPtr members);
   void set_uploads(unsigned most);
+  // Other secrets or certificates count now.
+  void trust_changed();
 
   bool shares(const std::string& registry, const std::string& repository) const override;
   std::unique_ptr<BlobShare> begin(const BlobName& blob, Rights rights,
