@@ -28,14 +28,15 @@ void App::build_peers() {
   });
   use_peers();
   share_out_downloads();
+  peers_->when_members_change([this] { share_out_downloads(); });
 }
 
 void App::use_peers() {
   remembering_->use(peers_.get(), settings_->tags_from_peers, settings_->tags_check_within);
 }
 
-// limits.site_download belongs to those of the site that are alive, in equal shares; looked at again now and
-// then.
+// limits.site_download belongs to those of the site that are alive, in equal shares; looked at again when the
+// list changes, and now and then.
 void App::share_out_downloads() {
   ByteCount limit = settings_->download_limit;
   sharing_out_.reset();

@@ -113,6 +113,7 @@ void SitePart::members_changed() {
   const auto& list = members_->list();
   identity_->set_own(list->self());
   site_->set_members(list);
+  if (changed_) changed_();
 }
 
 // Where the section is gone a restart ends the sharing (docs/settings.md). Until then all of it counts on,
@@ -125,8 +126,8 @@ void SitePart::apply(SettingsPtr settings) {
   }
   settings_ = std::move(settings);
   identity_->configure(identity_settings(settings_->peers));
-  members_->set(members_settings());
   site_->trust_changed();  // what was wrong may have been put right at the other end
+  members_->set(members_settings());
   if (service_) service_->set_upload_limit(settings_->upload_limit);
 }
 
