@@ -1,4 +1,9 @@
 // limits.upload among several members, over real sockets.
+#include <fcntl.h>
+
+#include <algorithm>
+#include <list>
+
 #include "tests/unit/peers/wire_fixture.h"
 
 namespace layerd::test {
@@ -44,15 +49,9 @@ TEST_CASE("the upload limit holds for all members together, and each gets its pa
   WireFixture site;
   site.service->set_upload_limit(1'500'000);
   site.desk->source = std::make_shared<ScriptedSource>(site.loop, noise(kSize));
-  site.desk->source->committed =
-      std::make_shared<File>(::open(
-                                 [&] {
-                                   write_text(site.dir / "blob", site.desk->source->content);
-                                   return site.dir / "blob";
-                                 }()
-                                     .c_str(),
-                                 O_RDONLY | O_CLOEXEC),
-                             "blob");
+  write_text(site.dir / "blob", site.desk->source->content);
+  const int file = ::open((site.dir / "blob").c_str(), O_RDONLY | O_CLOEXEC);
+  site.desk->source->committed = std::make_shared<File>(file, "blob");
   std::list<Asker> askers;
   for (const char* id : {"127.0.0.1:5153", "127.0.0.1:5154", "127.0.0.1:5155"})
     askers.emplace_back(site, id).begin(site.to, kSize);
