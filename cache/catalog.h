@@ -38,6 +38,7 @@ enum class LinkKind : std::uint8_t {
   manifest = 1,   // served as a manifest of this repository by upstream
   listed = 2,     // a manifest of this repository lists it (child, config or layer)
   confirmed = 3,  // upstream confirmed the blob for this repository
+  told = 4,       // a manifest that only a member of the site brought lists it (proxy/links)
 };
 
 struct Link {

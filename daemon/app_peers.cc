@@ -1,6 +1,7 @@
 // The part of App behind sharing between nodes: downloads, what they share, and what the site remembers. Loop
 // thread.
 #include "daemon/app.h"
+#include "proxy/links.h"
 
 namespace layerd::daemon {
 
@@ -12,6 +13,9 @@ void App::build_downloads() {
   downloads.stall = settings_->stall_timeout;
   downloads_ =
       std::make_unique<proxy::DownloadTable>(loop_, *store_, *remembering_, *buffers_, metrics_, downloads);
+  downloads_->when_alone([this](const std::string& repository, const Digest& digest) {
+    proxy::Links(store_->catalog(), *store_, *downloads_).came_alone(repository, digest);
+  });
 }
 
 void App::build_peers() {
@@ -24,12 +28,15 @@ void App::build_peers() {
   });
   use_peers();
   share_out_downloads();
+  peers_->when_members_change([this] { share_out_downloads(); });
 }
 
-void App::use_peers() { remembering_->use(peers_.get(), settings_->tags_from_peers); }
+void App::use_peers() {
+  remembering_->use(peers_.get(), settings_->tags_from_peers, settings_->tags_check_within);
+}
 
-// limits.site_download belongs to those of the site that are alive, in equal shares; looked at again now and
-// then.
+// limits.site_download belongs to those of the site that are alive, in equal shares; looked at again when the
+// list changes, and now and then.
 void App::share_out_downloads() {
   ByteCount limit = settings_->download_limit;
   sharing_out_.reset();

@@ -265,7 +265,7 @@ std::vector<Key<Settings>> first_keys() {
        [](const Settings& s) { return show_list(s.tags_immutable); }},
       {"tags.from_peers", "word", "offline, never", true,
        "Whether a tag may come from another node: offline is only while its registry fails or has stopped "
-       "moving on (1 s without progress, 10 s in all) and this node knows nothing of the tag.",
+       "moving on (tags.check_within) and this node knows nothing of the tag.",
        [](Node n, Name k, Settings& s, ConfigReader& r) { read_from_peers(n, k, s.tags_from_peers, r); },
        [](const Settings& s) { return std::string(s.tags_from_peers ? "offline" : "never"); }},
       {"access.challenge_ping", "true or false", "", true,
@@ -314,7 +314,8 @@ std::vector<Key<Settings>> last_keys() {
        "Which registries layerd may ask at all; [] is none.",
        [](Node n, Name k, Settings& s, ConfigReader& r) { apply_patterns(n, k, s.rules.allow, nullptr, r); },
        [](const Settings& s) { return show_list(s.rules.allow); }},
-      {"offline", "true or false", "", true, "true: no upstream is ever dialled.",
+      {"offline", "true or false", "", true,
+       "true: no upstream is ever dialled. What is not here may still come from members of the site.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
          if (auto value = r.value(n, k, parse_bool)) s.offline = *value;
        },

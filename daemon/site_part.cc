@@ -41,6 +41,7 @@ SitePart::~SitePart() {
   opening_.reset();
   listener_.reset();
   service_.reset();
+  identity_->when_changed(nullptr);
 }
 
 std::unique_ptr<SitePart> SitePart::start(const Parts& parts, SettingsPtr settings) {
@@ -56,6 +57,7 @@ std::unique_ptr<SitePart> SitePart::start(const Parts& parts, SettingsPtr settin
       [self = part.get()](const std::string& registry, const std::string& repository) {
         return self->settings_->peers.share.is_shared(registry + "/" + repository);
       });
+  part->identity_->when_changed([self = part.get()] { self->site_->trust_changed(); });
   part->service_ = std::make_unique<peers::PeerService>(parts.loop, *part->identity_, *part->site_,
                                                         part->traffic_, parts.metrics);
   part->service_->set_upload_limit(part->settings_->upload_limit);
@@ -111,6 +113,7 @@ void SitePart::members_changed() {
   const auto& list = members_->list();
   identity_->set_own(list->self());
   site_->set_members(list);
+  if (changed_) changed_();
 }
 
 // Where the section is gone a restart ends the sharing (docs/settings.md). Until then all of it counts on,
@@ -123,6 +126,7 @@ void SitePart::apply(SettingsPtr settings) {
   }
   settings_ = std::move(settings);
   identity_->configure(identity_settings(settings_->peers));
+  site_->trust_changed();  // what was wrong may have been put right at the other end
   members_->set(members_settings());
   if (service_) service_->set_upload_limit(settings_->upload_limit);
 }
@@ -139,6 +143,7 @@ Json SitePart::json() const {
   for (const auto& member : snapshot.members) {
     PeerFigures& row = rows[member.id];
     row.state = member.banned_for > Duration::zero() ? "avoided"
+                : member.refuses                     ? "refused"
                 : member.is_dead                     ? "dead"
                 : member.latency                     ? "alive"
                                                      : "unknown";

@@ -5,6 +5,7 @@
 // they go.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -45,6 +46,8 @@ class SitePart final : public proxy::SiteMemory {
   ~SitePart() override;
 
   void apply(SettingsPtr settings);
+  // Called when the list of members has changed.
+  void when_members_change(std::function<void()> changed) { changed_ = std::move(changed); }
   // Nobody is admitted or served any more.
   void stop_serving();
 
@@ -82,6 +85,7 @@ class SitePart final : public proxy::SiteMemory {
   std::unique_ptr<peers::Site> site_;
   std::unique_ptr<peers::PeerService> service_;
   std::unique_ptr<net::PeerListener> listener_;  // null while there is none
+  std::function<void()> changed_;                // the list of members
   std::string closed_;                           // why there is none
   Ticket opening_;
 };

@@ -31,19 +31,23 @@ class BlobHandler final : public http::Handler {
     deadline_ = services_.parts.loop.after(kSourceWithin, "blob source", [this] { give_up(); });
     // An index that lost its last words (a crash, a rebuild) still finds the file by its name.
     if (link_) return open();
-    known_ || exchange_.is_head() ? confirm() : join();
+    // No member hears of a digest that nobody has said to be of this repository.
+    const bool are_asked = services_.parts.downloads.asks_members(*asked_->target);
+    known_ || exchange_.is_head() || are_asked ? confirm() : join();
   }
 
  private:
   const Digest& digest() const { return *asked_->digest; }
 
-  // One HEAD upstream: for a blob that is here or coming but not known to belong to this repository,
-  // and for a client's own HEAD of one that is not here.
+  // One HEAD upstream: for a blob that is here or coming, or that members may have, but is not known to
+  // belong to this repository; and for a client's own HEAD of one that is not here.
   void confirm() {
     pending_ = services_.confirmations.ask(
         asked_->target, digest(), upstream::Kind::blob, [this](Result<Confirmed> confirmed) {
+          if (!confirmed && may_prove_by_get(confirmed.error())) return join();
           if (!confirmed) return fail(confirmed.error());
           link_ = cache::Link{digest(), cache::LinkKind::confirmed, confirmed->size.value_or(0), {}};
+          if (confirmed->is_told) link_ = cache::Link{digest(), cache::LinkKind::told, 0, {}};
           if (source_) return wait_for_size();
           // What was coming may be here by now.
           if (known_ || (!was_gone_ && services_.parts.store.known_size(digest()))) return open();
@@ -52,6 +56,14 @@ class BlobHandler final : public http::Handler {
           served_ = Served::upstream;
           sized(*confirmed->size);
         });
+  }
+
+  // A registry without HEAD for blobs still gives them. Then our own download, of which no member hears, is
+  // the question.
+  bool may_prove_by_get(const Error& error) {
+    const bool is_no_head = error.code == Errc::upstream_status && error.status < 500 && error.status != 429;
+    const bool may_begin = !source_ && !exchange_.is_head() && !services_.parts.downloads.runs(digest());
+    return is_no_head && may_begin && !services_.parts.store.known_size(digest());
   }
 
   void open() {
@@ -76,7 +88,7 @@ class BlobHandler final : public http::Handler {
     if (!link_ && services_.parts.downloads.runs(digest())) return confirm();
     std::optional<ByteCount> hint;
     if (link_ && link_->size != 0) hint = link_->size;
-    Joined joined = services_.parts.downloads.join(digest(), asked_->target, hint);
+    Joined joined = services_.parts.downloads.join(digest(), asked_->target, hint, link_.has_value());
     source_ = std::move(joined.source);
     confirmed_by_target_ = std::move(joined.confirmed_by_target);
     came_from_member_ = std::move(joined.came_from_member);
@@ -87,6 +99,7 @@ class BlobHandler final : public http::Handler {
 
   void wait_for_size() {
     pending_ = source_->size([this](Result<ByteCount> size) {
+      if (size && has_lost_word()) return confirm();
       if (size && contradicts_manifest(*size)) return;
       if (size && served_ == Served::upstream && came_from_member_ && came_from_member_())
         served_ = Served::peer;
@@ -110,10 +123,18 @@ class BlobHandler final : public http::Handler {
     return told;
   }
 
+  // It has become somebody else's as well meanwhile: a member's word is not enough any more.
+  bool has_lost_word() {
+    if (!link_ || link_->kind != cache::LinkKind::told) return false;
+    if (services_.links.may_be_told(asked_->key, digest(), asked_->target->as.who)) return false;
+    link_.reset();
+    return true;
+  }
+
   // A manifest of this repository names the size, and what is coming has another: somebody else's upstream
   // may have told it. Such a head would be the beginning of a body that the runtime can only throw away.
   bool contradicts_manifest(ByteCount size) {
-    if (!link_ || link_->kind != cache::LinkKind::listed || link_->size == 0 || link_->size == size)
+    if (!link_ || link_->kind == cache::LinkKind::confirmed || link_->size == 0 || link_->size == size)
       return false;
     fail({Errc::upstream_protocol,
           fmt::format("the upstream says {} has {} bytes, the manifest that lists it says {}", digest().str(),
@@ -126,7 +147,7 @@ class BlobHandler final : public http::Handler {
   void prove(ByteCount size) {
     if (!confirmed_by_target_ || !confirmed_by_target_()) return confirm();
     link_ = cache::Link{digest(), cache::LinkKind::confirmed, size, {}};
-    services_.parts.catalog.put_links(asked_->key, {*link_});
+    services_.links.put(asked_->key, {*link_});
     sized(size);
   }
 
@@ -226,7 +247,7 @@ bool answer_at_once(MirrorServices& services, http::Exchange& exchange, const As
 std::unique_ptr<http::Handler> serve_blob(MirrorServices& services, MirrorSettingsPtr settings,
                                           http::Exchange& exchange, AskedPtr asked) {
   note_object(exchange, "blob", *asked);
-  auto link = services.parts.catalog.link(asked->key, *asked->digest);
+  auto link = services.links.of(asked->key, *asked->digest, asked->target->as.who);
   const auto known = services.parts.store.known_size(*asked->digest);
   LinkQuestion question;
   question.linked = link && entitles_to_blob(*link);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "proxy/links.h"
 #include "proxy/mirror_settings.h"
 #include "proxy/repository_classes.h"
 #include "proxy/waiters.h"
@@ -14,14 +15,17 @@ namespace layerd::proxy {
 
 struct Confirmed {
   std::optional<ByteCount> size;  // nothing: upstream's HEAD told none
+  bool is_told = false;           // only a member of the site says so
 };
 
 class Confirmations {
  public:
-  explicit Confirmations(const MirrorParts& parts) : parts_(parts) {}
+  explicit Confirmations(const MirrorParts& parts)
+      : parts_(parts), links_(parts.catalog, parts.store, parts.downloads) {}
 
   // kind: blob or manifest. A blob that upstream confirmed is linked to the repository before the answer;
-  // what only a member of the site says holds for this answer alone, and never for what is here already.
+  // what only a member of the site says holds for this answer alone, and as far as a member's word goes
+  // (proxy/links).
   // Errors: as Fetcher::fetch. Dropping the Ticket leaves; the question is still asked for the others.
   Ticket ask(const registry::TargetPtr& target, const Digest& digest, upstream::Kind kind,
              Done<Confirmed> done);
@@ -31,11 +35,11 @@ class Confirmations {
     Waiters<Confirmed> waiters;
     Ticket asking;
   };
-  void answered(const std::string& name, const cache::RepositoryKey& repository, const Digest& digest,
+  void answered(const std::string& name, const registry::TargetPtr& target, const Digest& digest,
                 upstream::Kind kind, Result<upstream::FetchResponse> answer);
-  bool is_here_for_others(const cache::RepositoryKey& repository, const Digest& digest) const;
 
   MirrorParts parts_;
+  Links links_;
   std::map<std::string, std::unique_ptr<Question>> questions_;
 };
 

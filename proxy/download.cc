@@ -69,7 +69,6 @@ Download::Download(std::shared_ptr<DownloadParts> parts, Events& events, const D
   targets_.push_back(target);
   places_.add(target);
   parts_->metrics.running.add(1);
-  share_with_site(*target);
 }
 
 Download::~Download() {

@@ -52,6 +52,8 @@ class Download final : public std::enable_shared_from_this<Download>,
   Download(std::shared_ptr<DownloadParts> parts, Events& events, const Digest& digest,
            const registry::TargetPtr& target, Duration connect);
   ~Download() override;
+  // Before start(): members of the site are asked as well.
+  void share() { share_with_site(*targets_.front()); }
   void start();
   // Another repository asks for the same digest: its endpoints come behind the others.
   void add_target(const registry::TargetPtr& target);

@@ -23,7 +23,9 @@ class DownloadTable final : public Downloads, public Download::Events {
 
   bool runs(const Digest& digest) const override;
   bool runs_for_others(const Digest& digest, const std::string& repository) const override;
-  Joined join(const Digest& digest, registry::TargetPtr target, std::optional<ByteCount> size_hint) override;
+  bool asks_members(const registry::Target& target) const override;
+  Joined join(const Digest& digest, registry::TargetPtr target, std::optional<ByteCount> size_hint,
+              bool has_right) override;
   std::vector<DownloadStatus> status() const override;
   std::size_t running() const override;
   void drain() override;
@@ -34,6 +36,10 @@ class DownloadTable final : public Downloads, public Download::Events {
   void share_with(peers::Sharing* sharing, std::function<peers::Rights(const registry::Target&)> rights_of) {
     parts_->sharing = sharing;
     parts_->rights_of = std::move(rights_of);
+  }
+  // Called when a blob was committed that came for one repository alone.
+  void when_alone(std::function<void(const std::string& repository, const Digest& digest)> when_alone) {
+    when_alone_ = std::move(when_alone);
   }
   // Null: none runs.
   std::shared_ptr<Download> running_download(const Digest& digest) const { return find(digest); }
@@ -52,6 +58,7 @@ class DownloadTable final : public Downloads, public Download::Events {
   std::shared_ptr<Download> find(const Digest& digest) const;
 
   std::shared_ptr<DownloadParts> parts_;
+  std::function<void(const std::string&, const Digest&)> when_alone_;
   bool draining_ = false;
   std::unordered_map<Digest, std::weak_ptr<Download>> running_;
   std::unordered_map<Digest, Kept> kept_;         // nobody follows these

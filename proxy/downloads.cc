@@ -65,8 +65,12 @@ bool DownloadTable::runs_for_others(const Digest& digest, const std::string& rep
   return download && download->is_running() && !download->is_only_of(repository);
 }
 
+bool DownloadTable::asks_members(const registry::Target& target) const {
+  return parts_->sharing && parts_->sharing->shares(target.registry, target.repository);
+}
+
 Joined DownloadTable::join(const Digest& digest, registry::TargetPtr target,
-                           std::optional<ByteCount> size_hint) {
+                           std::optional<ByteCount> size_hint, bool has_right) {
   LAYERD_ON_LOOP(parts_->loop);
   if (auto download = find(digest); download && download->is_running()) {
     parts_->metrics.joined.add();
@@ -77,6 +81,7 @@ Joined DownloadTable::join(const Digest& digest, registry::TargetPtr target,
     return joined(std::move(follower), download, target, false);
   }
   auto download = std::make_shared<Download>(parts_, *this, digest, target, patience_for(digest));
+  if (has_right) download->share();
   download->expect(size_hint);
   auto follower = std::make_shared<DownloadFollower>(download);
   if (draining_) {
@@ -101,7 +106,11 @@ Duration DownloadTable::patience_for(const Digest& digest) {
 
 void DownloadTable::ended(Download& download) {
   const Digest digest = download.digest();
-  if (parts_->sharing && download.state() == Download::State::committed) parts_->sharing->stored(digest);
+  if (download.state() == Download::State::committed) {
+    const std::string repository = download.targets().front()->key();
+    if (when_alone_ && download.is_only_of(repository)) when_alone_(repository, digest);
+    if (parts_->sharing) parts_->sharing->stored(digest);
+  }
   if (download.state() == Download::State::failed && download.has_served()) {
     if (broken_.size() >= kMostBroken) broken_.clear();
     broken_[digest] = parts_->loop.now();

@@ -52,12 +52,16 @@ class Downloads {
   virtual bool runs(const Digest& digest) const = 0;
   // Does one run that has bytes which another repository's asker, or a former download, brought?
   virtual bool runs_for_others(const Digest& digest, const std::string& repository) const = 0;
+  // Would a download for this repository that begins now ask members of the site?
+  virtual bool asks_members(const registry::Target& target) const = 0;
   // Follows the running download of `digest`, to which the endpoints of `target` are added, or starts one
   // from them. Only who has the right to the digest may join what runs: what he brings is used for all who
   // follow. Who starts one finds out by the answer (confirmed_by_target). `size_hint` is a
-  // manifest's word, never a reason to answer a client (design.md §3.7). Dropping the source leaves.
-  virtual Joined join(const Digest& digest, registry::TargetPtr target,
-                      std::optional<ByteCount> size_hint) = 0;
+  // manifest's word, never a reason to answer a client (design.md §3.7). `has_right`: the digest is known to
+  // belong to the target's repository; else no member of the site hears of what is begun. Dropping the source
+  // leaves.
+  virtual Joined join(const Digest& digest, registry::TargetPtr target, std::optional<ByteCount> size_hint,
+                      bool has_right) = 0;
   virtual std::vector<DownloadStatus> status() const = 0;
   virtual std::size_t running() const = 0;
   // No new ones; running ones are let go when the object is destroyed, their progress recorded.

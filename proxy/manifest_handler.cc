@@ -103,7 +103,8 @@ class ManifestHandler final : public http::Handler {
 
   void fail(const Error& error) {
     const bool is_linked =
-        !asked_->digest || services_.parts.catalog.link(asked_->key, *asked_->digest).has_value();
+        !asked_->digest ||
+        services_.links.of(asked_->key, *asked_->digest, asked_->target->as.who).has_value();
     // What this node has of it for others must not show in the words.
     services_.access.fail(*settings_, exchange_, *asked_,
                           is_linked ? error : said_of_unlinked(*asked_, error));
@@ -124,7 +125,7 @@ std::unique_ptr<http::Handler> serve_by_digest(MirrorServices& services, MirrorS
   const Digest& digest = *asked->digest;
   auto record = services.manifests.here(digest);
   LinkQuestion question;
-  question.linked = services.parts.catalog.link(asked->key, digest).has_value();
+  question.linked = services.links.of(asked->key, digest, asked->target->as.who).has_value();
   question.can_ask_upstream = !settings->offline;
   const Verdict verdict = decide(question);
   if (verdict == Verdict::refuse || (!record && settings->offline)) {

@@ -45,17 +45,20 @@ Result<Checked> check(Unchecked given) {
   return Checked{std::move(given.bytes), digest, std::move(*info)};
 }
 
-// The manifest itself and everything it lists belong to the repository from now on.
-void keep_links(cache::Catalog& catalog, const cache::RepositoryKey& repository, const Digest& digest,
-                ByteCount size, const registry::ManifestInfo& info) {
-  std::vector<cache::Link> links;
-  links.reserve(info.descriptors.size() + 1);
-  links.push_back({digest, cache::LinkKind::manifest, size, info.media_type});
-  for (const registry::Descriptor& listed : info.descriptors) {
-    if (listed.digest == digest) continue;
-    links.push_back({listed.digest, cache::LinkKind::listed, listed.size, listed.media_type});
+// The manifest itself and everything it lists belong to the repository from now on; what a member's manifest
+// lists, as far as a member's word goes.
+void keep_links(Links& links, const cache::RepositoryKey& repository, const Digest& digest, ByteCount size,
+                const registry::ManifestInfo& info, bool is_told) {
+  std::vector<cache::Link> listed;
+  listed.reserve(info.descriptors.size() + 1);
+  for (const registry::Descriptor& one : info.descriptors) {
+    if (one.digest == digest) continue;
+    listed.push_back({one.digest, cache::LinkKind::listed, one.size, one.media_type});
   }
-  catalog.put_links(repository, std::move(links));
+  cache::Link own{digest, cache::LinkKind::manifest, size, info.media_type};
+  if (is_told) links.put_told(repository, std::exchange(listed, {}));
+  listed.insert(listed.begin(), std::move(own));
+  links.put(repository, std::move(listed));
 }
 
 }  // namespace
@@ -113,7 +116,7 @@ class Manifests::Fetch {
     if (!result) return end(std::move(result).error());
     const ByteCount size = result->bytes.size();
     parts_.catalog.put_manifest(result->digest, {result->info.media_type, size});
-    keep_links(parts_.catalog, target_->key(), result->digest, size, result->info);
+    keep_links(manifests_.links_, target_->key(), result->digest, size, result->info, !member_.empty());
     Bytes copy = Bytes::copy_of(result->bytes);
     const Digest digest = result->digest;
     manifest_ = std::make_shared<const Manifest>(Manifest{digest,
@@ -165,9 +168,12 @@ class Manifests::Adoption final : public Pending<Ok> {
       : Pending(std::move(done)), manifests_(manifests), target_(std::move(target)), digest_(digest) {}
 
   void start() {
-    pending_ = manifests_.confirmations_.ask(
-        target_, digest_, upstream::Kind::manifest,
-        [this](Result<Confirmed> confirmed) { confirmed ? load() : answer(std::move(confirmed).error()); });
+    pending_ = manifests_.confirmations_.ask(target_, digest_, upstream::Kind::manifest,
+                                             [this](Result<Confirmed> confirmed) {
+                                               if (!confirmed) return answer(std::move(confirmed).error());
+                                               is_told_ = confirmed->is_told;
+                                               load();
+                                             });
   }
 
  private:
@@ -187,7 +193,7 @@ class Manifests::Adoption final : public Pending<Ok> {
   }
   void parsed(Result<registry::ManifestInfo> info) {
     if (!info) return answer(std::move(info).error());
-    keep_links(manifests_.parts_.catalog, target_->key(), digest_, manifest_->body.bytes.size(), *info);
+    keep_links(manifests_.links_, target_->key(), digest_, manifest_->body.bytes.size(), *info, is_told_);
     answer(Ok{});
   }
   void on_cancel() noexcept override { pending_.reset(); }
@@ -195,12 +201,16 @@ class Manifests::Adoption final : public Pending<Ok> {
   Manifests& manifests_;
   registry::TargetPtr target_;
   Digest digest_;
+  bool is_told_ = false;
   ManifestPtr manifest_;
   Ticket pending_;
 };
 
 Manifests::Manifests(const MirrorParts& parts, SmallBodyBudget& small_bodies, Confirmations& confirmations)
-    : parts_(parts), small_bodies_(small_bodies), confirmations_(confirmations) {}
+    : parts_(parts),
+      links_(parts.catalog, parts.store, parts.downloads),
+      small_bodies_(small_bodies),
+      confirmations_(confirmations) {}
 Manifests::~Manifests() = default;
 
 std::optional<cache::ManifestRecord> Manifests::here(const Digest& digest) const {

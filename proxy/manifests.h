@@ -55,6 +55,7 @@ class Manifests {
   void ended(const std::string& name, Result<ManifestPtr> result);
 
   MirrorParts parts_;
+  Links links_;
   SmallBodyBudget& small_bodies_;
   Confirmations& confirmations_;
   std::map<std::string, std::unique_ptr<Fetch>> fetches_;

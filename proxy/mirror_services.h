@@ -27,6 +27,7 @@ class BrokenBodies {
 struct MirrorServices {
   explicit MirrorServices(const MirrorParts& given)
       : parts(given),
+        links(given.catalog, given.store, given.downloads),
         small_bodies(given.loop, given.buffers),
         confirmations(given),
         manifests(given, small_bodies, confirmations),
@@ -35,6 +36,7 @@ struct MirrorServices {
         broken(given.loop) {}
 
   MirrorParts parts;
+  Links links;
   SmallBodyBudget small_bodies;
   Confirmations confirmations;
   Manifests manifests;

@@ -26,17 +26,17 @@ std::shared_ptr<Download> PeerShelf::running(const peers::BlobName& blob) const 
   auto download = downloads_.running_download(blob.digest);
   if (!download || !download->is_running()) return nullptr;
   // Who began it for this repository has asked, which proves nothing.
-  return is_linked(blob) || download->is_confirmed_for(blob.key()) ? download : nullptr;
+  return is_linked(blob.key(), blob.digest) || download->is_confirmed_for(blob.key()) ? download : nullptr;
 }
 
-bool PeerShelf::is_linked(const peers::BlobName& blob) const {
-  return catalog_.link(blob.key(), blob.digest).has_value();
+bool PeerShelf::is_linked(const std::string& repository, const Digest& digest) const {
+  return links_.of(repository, digest, Links::Who::nobody).has_value();
 }
 
 std::optional<peers::Shelf::Held> PeerShelf::held(const peers::BlobName& blob, ByteRange range) {
   Held held;
   if (const auto size = store_.known_size(blob.digest)) {
-    if (!is_linked(blob)) return std::nullopt;
+    if (!is_linked(blob.key(), blob.digest)) return std::nullopt;
     held.complete = true;
     held.total = size;
     held.have = std::min(range.end, *size) - std::min(range.first, *size);
@@ -62,7 +62,7 @@ Ticket PeerShelf::open(const peers::BlobName& blob, Done<cache::SourcePtr> done)
     return loop_.post(
         [relay = std::move(relay), done = std::move(done)]() mutable { done(cache::SourcePtr(relay)); });
   }
-  if (!is_linked(blob))
+  if (!is_linked(blob.key(), blob.digest))
     return answer_later<cache::SourcePtr>(
         loop_,
         Error{Errc::not_found, fmt::format("{} is not known of {} here", blob.digest.str(), blob.key())},
@@ -87,7 +87,7 @@ peers::RecallAnswer PeerShelf::recall(const peers::Recall& recall) {
   answer.rights = rights(recall.registry, recall.repository);
   if (const auto digest = Digest::parse(recall.reference)) {
     const auto size = store_.known_size(*digest);
-    if (!size || *size == 0 || !catalog_.link(key, *digest)) return answer;
+    if (!size || *size == 0 || !is_linked(key, *digest)) return answer;
     answer.known = true;
     answer.digest = *digest;
     answer.size = *size;

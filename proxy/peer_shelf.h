@@ -6,6 +6,7 @@
 #include "cache/blob_store.h"
 #include "cache/catalog.h"
 #include "proxy/download_table.h"
+#include "proxy/links.h"
 #include "proxy/peers/sharing.h"
 
 namespace layerd::proxy {
@@ -16,7 +17,11 @@ class PeerShelf final : public peers::Shelf {
  public:
   // All of it outlives this and every source it gave.
   PeerShelf(Loop& loop, cache::BlobStore& store, cache::Catalog& catalog, DownloadTable& downloads)
-      : loop_(loop), store_(store), catalog_(catalog), downloads_(downloads) {}
+      : loop_(loop),
+        store_(store),
+        catalog_(catalog),
+        downloads_(downloads),
+        links_(catalog, store, downloads) {}
 
   std::optional<Held> held(const peers::BlobName& blob, ByteRange range) override;
   peers::Rights rights(const std::string& registry, const std::string& repository) override;
@@ -28,12 +33,13 @@ class PeerShelf final : public peers::Shelf {
  private:
   // The download of it that members may read from; null if there is none.
   std::shared_ptr<Download> running(const peers::BlobName& blob) const;
-  bool is_linked(const peers::BlobName& blob) const;
+  bool is_linked(const std::string& repository, const Digest& digest) const;
 
   Loop& loop_;
   cache::BlobStore& store_;
   cache::Catalog& catalog_;
   DownloadTable& downloads_;
+  Links links_;
 };
 
 }  // namespace layerd::proxy

@@ -126,8 +126,9 @@ class SiteFetcher::Call final : public Pending<upstream::FetchResponse> {
 
   // The rule of the tag checks: a slow path that moves on is no outage.
   void arm_patience() {
-    const Deadline end =
-        Deadline::in(*progress_, upstream::kWithoutProgress).sooner(Deadline::in(began_, upstream::kInAll));
+    const Deadline end = site_.within_ ? Deadline::in(began_, *site_.within_)
+                                       : Deadline::in(*progress_, upstream::kWithoutProgress)
+                                             .sooner(Deadline::in(began_, upstream::kInAll));
     if (!end.passed(loop_.now())) {
       patience_ = loop_.at(end, "upstream, before the site counts", [this] { arm_patience(); });
       return;

@@ -11,6 +11,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -68,8 +69,13 @@ class SiteFetcher final : public upstream::Fetcher {
         recalled_(parts.metrics.counter(
             "layerd_recalled_total",
             "Manifests and links that members of the site vouched for while upstream could not be asked.")) {}
-  // tags: false: no tag is taken from members (tags.from_peers: never).
-  void use(SiteMemory* memory, bool tags) { memory_ = memory, tags_ = tags; }
+  // tags: false: no tag is taken from members (tags.from_peers: never). within: tags.check_within, after
+  // which an upstream that does not answer counts as away; nothing: auto.
+  void use(SiteMemory* memory, bool tags, std::optional<Duration> within) {
+    memory_ = memory;
+    tags_ = tags;
+    within_ = within;
+  }
 
   Ticket fetch(upstream::FetchRequest request, Done<upstream::FetchResponse> done) override;
 
@@ -82,6 +88,7 @@ class SiteFetcher final : public upstream::Fetcher {
   Counter& recalled_;
   SiteMemory* memory_ = nullptr;
   bool tags_ = true;
+  std::optional<Duration> within_;
 };
 
 }  // namespace layerd::proxy

@@ -1,7 +1,7 @@
 // PeerDialer: connects to members: TCP within a moment, then who they are and who we are. Loop thread.
 //
 // Our own handshakes with one address are at most kAtOnce at a time, the others wait in line: its listener
-// would take more for a crowd.
+// would take more than twice as many for a crowd, and it sees a handshake's end later than we do.
 #pragma once
 
 #include <map>
@@ -22,7 +22,7 @@ struct PeerDialerSettings {
 
 class PeerDialer final : public Dialer {
  public:
-  static constexpr std::size_t kAtOnce = 3;
+  static constexpr std::size_t kAtOnce = 2;
 
   // identity outlives it, and it the calls to it.
   PeerDialer(UvLoop& loop, Workers& workers, PeerIdentity& identity, PeerDialerSettings settings = {});

@@ -91,6 +91,7 @@ void PeerIdentity::looked(Result<PeerTrustPtr> result) {
     trust_ = std::move(*result);
     fault_.clear();
     if (is_new) LogLine(LogLevel::info, "peers_trust").field("shown", describe());
+    if (is_new && changed_) changed_();
   } else if (std::exchange(fault_, result.error().message) != result.error().message) {
     LogLine(LogLevel::warn, "peers_trust")
         .field("err", fault_)

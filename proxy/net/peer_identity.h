@@ -39,6 +39,8 @@ class PeerIdentity {
   Result<Ok> load();
   // On a reload: these count as soon as they have been read.
   void configure(PeerIdentitySettings settings);
+  // Called when other content of the files counts from now on. It must not destroy us.
+  void when_changed(std::function<void()> changed) { changed_ = std::move(changed); }
   // From the next connection on.
   void set_own(std::string id) { own_ = std::move(id); }
 
@@ -72,6 +74,7 @@ class PeerIdentity {
   const Duration look_again_;
   PeerTrustPtr trust_;
   std::string fault_;
+  std::function<void()> changed_;
   std::optional<TimePoint> checked_;
   const std::shared_ptr<PeerConnections> connections_ = std::make_shared<PeerConnections>();
   std::vector<std::shared_ptr<Waiter>> waiting_;

@@ -74,6 +74,7 @@ int PeerStream::on_find_secret(SSL* ssl, const unsigned char* identity, std::siz
                                SSL_SESSION** session) noexcept {
   PeerStream& stream = stream_of(ssl);
   *session = nullptr;
+  stream.fault_.reset();  // of what else was offered
   const auto greeting = parse_greeting({reinterpret_cast<const char*>(identity), size});
   if (!greeting) {
     stream.fault_ = stream.refusal("peer_no_member", "what it offers is no member's greeting");
@@ -167,6 +168,7 @@ std::optional<Error> PeerStream::identify() {
   if (std::string_view(reinterpret_cast<const char*>(protocol), size) != kPeerAlpn)
     return refusal("peer_no_member", "it speaks TLS and does not know this protocol (ALPN layerd-peer)");
   if (was_by_secret(ssl())) {
+    fault_.reset();
     ground_.secret = role_ == Role::dials ? trust_->secrets().front().name() : card_.key;
     card_.key = ground_.secret;
     return std::nullopt;

@@ -10,6 +10,11 @@ bool means_dead(const Error& error) {
   return error.code == Errc::upstream_unreachable || error.code == Errc::upstream_timeout;
 }
 
+bool means_refused(const Error& error) {
+  return (error.code == Errc::denied && error.diagnosis.starts_with("peer_")) ||
+         error.diagnosis == "peer_version";
+}
+
 bool Acquaintances::is_dead(const std::string& id, TimePoint now) const {
   const auto found = all_.find(id);
   return found != all_.end() && now < found->second.dead_until;
@@ -26,6 +31,7 @@ void Acquaintances::answered(const std::string& id, Duration latency, TimePoint 
   one.spoken = now;
   if (now < one.dead_until) revive(one);
   one.dead_next = {};
+  one.refuses = false;
 }
 
 // It is there after all. That it can be connected to is not said: its next failure counts as a further one,
@@ -43,7 +49,8 @@ void Acquaintances::revive(Acquaintance& one) {
   one.dead_until = {};
   for (auto& [id, other] : all_) {
     const auto apart = other.died > one.died ? other.died - one.died : one.died - other.died;
-    if (other.spoken != TimePoint{} && apart <= settings_.outage) other.dead_until = {};
+    const bool is_heard = other.spoken != TimePoint{} && !other.refuses;
+    if (is_heard && apart <= settings_.outage) other.dead_until = {};
   }
 }
 
@@ -52,9 +59,11 @@ std::optional<std::string> Acquaintances::next_to_feel(const MemberList& members
   constexpr Duration kEnough = std::chrono::seconds(2);
   const auto rank = [](const Acquaintance& one) { return std::pair(one.spoken == TimePoint{}, one.felt); };
   decltype(all_)::value_type* best = nullptr;
-  for (auto& entry : all_)
-    if (now + kEnough < entry.second.dead_until && members.find(entry.first) != nullptr)
-      if (best == nullptr || rank(entry.second) < rank(best->second)) best = &entry;
+  for (auto& entry : all_) {
+    const auto& one = entry.second;
+    if (now + kEnough >= one.dead_until || one.refuses || members.find(entry.first) == nullptr) continue;
+    if (best == nullptr || rank(one) < rank(best->second)) best = &entry;
+  }
   if (best == nullptr) return std::nullopt;
   best->second.felt = now;
   return best->first;
@@ -62,16 +71,29 @@ std::optional<std::string> Acquaintances::next_to_feel(const MemberList& members
 
 bool Acquaintances::failed(const std::string& id, const Error& why, TimePoint now) {
   fault(id, why.message);
-  if (!means_dead(why)) return false;
+  const bool refuses = means_refused(why);
+  if (!means_dead(why) && !refuses) return false;
   auto& one = at(id);
   if (now < one.dead_until) return false;
+  one.refuses = refuses;
   if (one.dead_next == Duration::zero()) one.dead_next = settings_.dead_first;
   one.died = now;
   one.dead_until = now + one.dead_next;
   one.dead_next = std::min(one.dead_next * 2, settings_.dead_most);
   metrics_.dead_members.add();
-  LogLine(LogLevel::info, "member_dead").field("member", id).field("err", one.last_fault);
+  LogLine(LogLevel::info, refuses ? "member_refuses" : "member_dead")
+      .field("member", id)
+      .field("err", one.last_fault);
   return true;
+}
+
+void Acquaintances::trust_changed() {
+  for (auto& [id, one] : all_) {
+    if (!one.refuses) continue;
+    one.dead_until = {};
+    one.dead_next = {};
+    one.refuses = false;
+  }
 }
 
 void Acquaintances::ban(const std::string& id, Duration how_long, std::string_view why, TimePoint now) {
@@ -89,6 +111,16 @@ void Acquaintances::unban(const std::string& id) {
   if (found != all_.end()) found->second.banned_until = {};
 }
 
+void Acquaintances::suspect(const std::string& id, Duration how_long, TimePoint now) {
+  ban(id, how_long, "wrong bytes came from it or through it", now);
+  ++at(id).suspicions;
+}
+
+std::uint64_t Acquaintances::suspicions(const std::string& id) const {
+  const auto found = all_.find(id);
+  return found == all_.end() ? 0 : found->second.suspicions;
+}
+
 void Acquaintances::fault(const std::string& id, std::string_view what) {
   auto& one = at(id);
   ++one.faults;
@@ -101,21 +133,11 @@ Acquaintance& Acquaintances::at(const std::string& id) {
   if (all_.size() >= kMost && !all_.contains(id)) {
     std::erase_if(all_, [](const auto& entry) {
       const auto& one = entry.second;
-      return one.bytes_in == 0 && one.bytes_out == 0 && one.banned_until == TimePoint{};
+      return one.bytes_in + one.bytes_out + one.suspicions == 0 && one.banned_until == TimePoint{};
     });
     if (all_.size() >= kMost) all_.erase(all_.begin());
   }
   return all_[id];
-}
-
-// Who was neither heard of nor is remembered for a fault is forgotten: ids come from others, too.
-void Acquaintances::sweep(TimePoint now) {
-  constexpr std::size_t kMost = 4'096;
-  if (all_.size() <= kMost) return;
-  std::erase_if(all_, [now](const auto& entry) {
-    const auto& one = entry.second;
-    return now >= one.banned_until && now >= one.dead_until && now - one.spoken > std::chrono::minutes(10);
-  });
 }
 
 }  // namespace layerd::peers

@@ -22,10 +22,12 @@ struct Acquaintance {
   TimePoint revived{};              // when what it said ended its death last
   TimePoint died{};                 // when it became dead last
   TimePoint felt{};                 // when it was asked how it is, though dead, last
+  bool refuses = false;             // it is left alone because one of the two does not admit the other
   std::optional<Duration> latency;  // of its last answer
   ByteCount bytes_in = 0, bytes_out = 0;
-  std::uint64_t faults = 0;  // failed calls, broken streams, wrong units
-  std::string last_fault;    // for people; printable
+  std::uint64_t suspicions = 0;  // wrong bytes that it, or another one with it, gave
+  std::uint64_t faults = 0;      // failed calls, broken streams, wrong units
+  std::string last_fault;        // for people; printable
 };
 
 class Acquaintances {
@@ -39,18 +41,22 @@ class Acquaintances {
   // site that fell apart) and had answered or spoken before is given another chance with it.
   void answered(const std::string& id, Duration latency, TimePoint now);
   void spoke(const std::string& id, TimePoint now);
-  // A call failed. True: the member is dead from now on and was not before.
+  // A call failed. True: the member is dead, or refuses us, from now on and was not before.
   bool failed(const std::string& id, const Error& why, TimePoint now);
   // The dead member of the list that was left alone for longest, those that were ever heard of first.
   std::optional<std::string> next_to_feel(const MemberList& members, TimePoint now);
+  // What we show and accept is another now: who did not admit us, or we it, is tried again.
+  void trust_changed();
   void ban(const std::string& id, Duration how_long, std::string_view why, TimePoint now);
   void unban(const std::string& id);
+  // Wrong bytes came along a chain in which it stood: it, or another of them, made them wrong.
+  void suspect(const std::string& id, Duration how_long, TimePoint now);
+  std::uint64_t suspicions(const std::string& id) const;
   void gave(const std::string& id, ByteCount bytes) { at(id).bytes_in += bytes; }
   void took(const std::string& id, ByteCount bytes) { at(id).bytes_out += bytes; }
   void fault(const std::string& id, std::string_view what);
 
   const std::map<std::string, Acquaintance, std::less<>>& all() const { return all_; }
-  void sweep(TimePoint now);
 
  private:
   Acquaintance& at(const std::string& id);
@@ -63,5 +69,8 @@ class Acquaintances {
 
 // Nobody is there, or nobody who answers in time.
 bool means_dead(const Error& error);
+// Somebody is there, and one of the two does not admit the other: another secret, site or version, a
+// certificate that does not count. Asking again changes nothing.
+bool means_refused(const Error& error);
 
 }  // namespace layerd::peers

@@ -64,7 +64,7 @@ void Announcer::page() {
   const auto again = [this](Duration wait) {
     round_timer_ = parts_.loop.after(wait, "peers: records of all blobs", [this] { page(); });
   };
-  if (parts_.sending.size() > 64) return again(kRest * 5);
+  if (parts_.sending.size() + parts_.waiting_letters > 64) return again(kRest * 5);
   const auto blobs = parts_.shelf.list(after_, kPage);
   for (const auto& digest : blobs)
     for (const auto* member : parts_.keepers(digest)) {

@@ -46,7 +46,7 @@ class NotedWire final : public Wire {
       const auto now = loop_.now();
       if (result) {
         acquaintances_.answered(id, now - began, now);
-      } else if (means_dead(result.error())) {
+      } else if (means_dead(result.error()) || means_refused(result.error())) {
         acquaintances_.failed(id, result.error(), now);
         coordinator_.book().gone(id);
       } else {

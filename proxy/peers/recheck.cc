@@ -56,15 +56,24 @@ class Recheck final : public Operation {
         std::exchange(parts_.rechecks[blob_.digest], Ticket());  // we live until the end of this
     parts_.rechecks.erase(blob_.digest);
     cancel();
+    avoid_blamed(parts_, blamed(wrong_, parts_.acquaintances));
+    if (wrong_.empty()) ban_all();
+    answer_waiters();
+  }
+
+  void ban_all() {
     const auto now = parts_.now();
-    for (const auto& id : blamed(wrong_))
-      parts_.acquaintances.ban(id, parts_.settings.banned, "it sent wrong bytes", now);
-    if (!wrong_.empty()) return;
     for (const auto& one : received_)
       for (const auto& id : one.chain)
         if (!parts_.acquaintances.is_banned(id, now))
           parts_.acquaintances.ban(id, parts_.settings.banned, "it gave units of a blob that was wrong", now);
     if (parts_.alone.size() < 1'024) parts_.alone.insert(blob_.digest);
+  }
+
+  void answer_waiters() {
+    const auto waiting = parts_.recheck_waiters.extract(blob_.digest);
+    if (waiting.empty()) return;
+    for (const auto& one : waiting.mapped()) parts_.loop.post_detached([one] { one->answer(Ok{}); });
   }
 
   SiteParts& parts_;
@@ -78,29 +87,48 @@ class Recheck final : public Operation {
 
 }  // namespace
 
-std::set<std::string> blamed(std::vector<Received> wrong) {
-  std::set<std::string> guilty;
+Blame blamed(std::vector<Received> wrong, const Acquaintances& acquaintances) {
+  Blame blame;
   std::erase_if(wrong, [](const Received& one) { return one.chain.empty(); });
   while (!wrong.empty()) {
-    std::map<std::string, std::size_t> units;
+    using Weight = std::pair<std::size_t, std::uint64_t>;  // of chains, of suspicions before
+    std::map<std::string, Weight> weights;
     for (const auto& one : wrong)
-      for (const auto& id : one.chain) ++units[id];
-    std::size_t most = 0;
-    for (const auto& [id, count] : units) most = std::max(most, count);
-    for (const auto& [id, count] : units)
-      if (count == most) guilty.insert(id);
+      for (const auto& id : one.chain) ++weights[id].first;
+    Weight most{};
+    for (auto& [id, weight] : weights) {
+      weight.second = acquaintances.suspicions(id);
+      most = std::max(most, weight);
+    }
+    std::set<std::string> these;
+    for (const auto& [id, weight] : weights)
+      if (weight == most) these.insert(id);
+    (these.size() == 1 ? blame.guilty : blame.suspects).insert(these.begin(), these.end());
     std::erase_if(wrong, [&](const Received& one) {
       return std::any_of(one.chain.begin(), one.chain.end(),
-                         [&](const std::string& id) { return guilty.count(id) != 0; });
+                         [&](const std::string& id) { return these.count(id) != 0; });
     });
   }
-  return guilty;
+  return blame;
+}
+
+void avoid_blamed(SiteParts& parts, const Blame& blame) {
+  for (const auto& id : blame.guilty)
+    parts.acquaintances.ban(id, parts.settings.banned, "it sent wrong bytes", parts.now());
+  for (const auto& id : blame.suspects)
+    parts.acquaintances.suspect(id, parts.settings.suspected, parts.now());
 }
 
 Ticket start_recheck(SiteParts& parts, const BlobName& blob, std::vector<Received> received) {
   auto recheck = std::make_shared<Recheck>(parts, blob, std::move(received));
   recheck->begin();
   return Ticket(std::move(recheck));
+}
+
+Ticket wait_for_recheck(SiteParts& parts, const Digest& digest, Done<Ok> done) {
+  auto waiting = std::make_shared<Pending<Ok>>(std::move(done));
+  parts.recheck_waiters[digest].push_back(waiting);
+  return Ticket(std::move(waiting));
 }
 
 }  // namespace layerd::peers

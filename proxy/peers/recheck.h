@@ -11,12 +11,24 @@
 namespace layerd::peers {
 
 // Who made wrong units wrong? Each came along a chain of members, any of which may have done it. Who is in
-// the most chains did; what it explains is taken out, and so on. All that explain as much are named.
-std::set<std::string> blamed(std::vector<Received> wrong);
+// the most chains did; of several, who was suspected most often before. What it explains is taken out, and so
+// on.
+struct Blame {
+  std::set<std::string> guilty;
+  std::set<std::string> suspects;  // one of each chain is guilty, the others passed on what they were given
+};
+Blame blamed(std::vector<Received> wrong, const Acquaintances& acquaintances);
+
+// Nothing is taken from the guilty for an hour, from the suspects for some minutes: who lies again is then
+// the one whom both chains have.
+void avoid_blamed(SiteParts& parts, const Blame& blame);
 
 // Asks for the claims on `received`, bans who is to blame for those that differ, and takes itself out of
 // parts.rechecks. If none differs, the next attempt asks upstream alone and all givers are banned until the
 // blob is here rightly. Ends within two seconds or so. Held by parts.rechecks.
 Ticket start_recheck(SiteParts& parts, const BlobName& blob, std::vector<Received> received);
+
+// Answers when the recheck of this blob that runs has ended.
+Ticket wait_for_recheck(SiteParts& parts, const Digest& digest, Done<Ok> done);
 
 }  // namespace layerd::peers

@@ -237,9 +237,10 @@ void ShareCore::verified(const std::vector<Digest>& units) {
   std::erase_if(refused_, [&units](const Received& one) {
     return one.unit >= units.size() || units[one.unit] == one.sha256;
   });
-  const auto guilty = blamed(std::move(refused_));
-  if (guilty.size() == 1)  // else it may be any of them
-    parts_.acquaintances.ban(*guilty.begin(), parts_.settings.banned, "it sent wrong bytes", parts_.now());
+  const auto blame = blamed(std::move(refused_), parts_.acquaintances);
+  if (blame.guilty.size() == 1 && blame.suspects.empty())  // else it may be any of them
+    parts_.acquaintances.ban(*blame.guilty.begin(), parts_.settings.banned, "it sent wrong bytes",
+                             parts_.now());
   refused_.clear();
   received_.clear();
 }
@@ -297,14 +298,10 @@ void acquit(SiteParts& parts, const std::vector<Received>& suspects, const std::
     suspected.insert(received.chain.begin(), received.chain.end());
     if (!is_right) wrong.push_back(received);
   }
-  const auto guilty = blamed(std::move(wrong));
-  for (const auto& id : suspected) {
-    if (guilty.count(id) == 0) parts.acquaintances.unban(id);
-  }
-  for (const auto& id : guilty) {
-    parts.metrics.wrong_units.add();
-    parts.acquaintances.ban(id, parts.settings.banned, "it sent wrong bytes", parts.now());
-  }
+  const auto blame = blamed(std::move(wrong), parts.acquaintances);
+  for (const auto& id : suspected) parts.acquaintances.unban(id);
+  parts.metrics.wrong_units.add(blame.guilty.size() + blame.suspects.size());
+  avoid_blamed(parts, blame);
 }
 
 std::vector<std::string> ShareCore::neighbours() const {

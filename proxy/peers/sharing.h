@@ -79,6 +79,8 @@ class BlobShare {
 class Sharing {
  public:
   virtual ~Sharing() = default;
+  // Would begin() of a blob of this repository give something now?
+  virtual bool shares(const std::string& registry, const std::string& repository) const = 0;
   // Null: this blob is not shared (rule `none`, no other member alive), the download goes on by itself.
   virtual std::unique_ptr<BlobShare> begin(const BlobName& blob, Rights rights,
                                            std::optional<ByteCount> size) = 0;

@@ -29,7 +29,6 @@ Site::~Site() = default;
 void Site::sweep() {
   parts_->coordinator.book().sweep(parts_->now());
   parts_->coordinator.records().sweep(parts_->now());
-  parts_->acquaintances.sweep(parts_->now());
   sweep_ = parts_->loop.after(std::chrono::minutes(1), "peers: sweep", [this] { sweep(); });
 }
 
@@ -38,7 +37,13 @@ void Site::set_members(MemberListPtr members) {
   announcer_->list_changed();
 }
 
+void Site::trust_changed() { parts_->acquaintances.trust_changed(); }
+
 void Site::set_uploads(unsigned most) { parts_->settings.uploads = most; }
+
+bool Site::shares(const std::string& registry, const std::string& repository) const {
+  return parts_->may_share(registry, repository) && !parts_->is_alone();
+}
 
 std::unique_ptr<BlobShare> Site::begin(const BlobName& blob, Rights rights, std::optional<ByteCount> size) {
   if (!parts_->may_share(blob.registry, blob.repository)) return nullptr;
@@ -113,6 +118,7 @@ SiteSnapshot::MemberRow row_of(const SiteParts& parts, const std::string& id) {
   const auto& one = at->second;
   const auto now = parts.now();
   row.is_dead = now < one.dead_until;
+  row.refuses = one.refuses;
   row.failed_last = one.dead_next > Duration::zero();
   row.dead_for = std::max(one.dead_until - now, Duration::zero());
   row.banned_for = std::max(one.banned_until - now, Duration::zero());

@@ -23,6 +23,7 @@ struct SiteSnapshot {
     bool is_listed = false;
     bool is_self = false;
     bool is_dead = false;
+    bool refuses = false;      // it failed last because one of the two does not admit the other
     bool failed_last = false;  // as is_dead, and until it answers again
     Duration dead_for{};       // it is left alone for so long yet
     Duration banned_for{};     // nothing is taken from it for so long yet
@@ -68,7 +69,10 @@ class Site final : public Sharing, public Desk {
   // From now on. May be called at any time, while downloads run.
   void set_members(MemberListPtr members);
   void set_uploads(unsigned most);
+  // Other secrets or certificates count now.
+  void trust_changed();
 
+  bool shares(const std::string& registry, const std::string& repository) const override;
   std::unique_ptr<BlobShare> begin(const BlobName& blob, Rights rights,
                                    std::optional<ByteCount> size) override;
   void stored(const Digest& digest) override;

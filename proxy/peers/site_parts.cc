@@ -37,9 +37,42 @@ void SiteParts::deliver(const std::string& to, Tell tell) {
   if (to == self()) return coordinator.tell(to, tell);
   if (acquaintances.is_dead(to, now())) return;
   constexpr std::size_t kMostSending = 256;
-  if (sending.size() >= kMostSending) return;  // what is told is told again, or forgotten in time
+  // What is told is told again, or forgotten in time.
+  if (sending.size() + waiting_letters >= kMostSending) return;
+  if (tell.have) {
+    const auto [queue, is_first] = letters.try_emplace(to);
+    if (!is_first) {
+      ++waiting_letters;
+      return queue->second.push_back(std::move(tell));
+    }
+  }
+  send(to, std::move(tell));
+}
+
+void SiteParts::send(const std::string& to, Tell tell) {
   const auto number = next_sending++;
-  sending[number] = wire.tell(member(to), tell, [this, number](const Result<Ok>&) { sending.erase(number); });
+  const bool is_letter = tell.have.has_value();
+  sending[number] = wire.tell(member(to), tell, [this, number, to, is_letter](const Result<Ok>&) {
+    const auto spent = std::move(sending[number]);
+    sending.erase(number);
+    if (is_letter) next_letter(to);
+  });
+}
+
+void SiteParts::next_letter(const std::string& to) {
+  const auto queue = letters.find(to);
+  if (acquaintances.is_dead(to, now())) {
+    waiting_letters -= queue->second.size();
+    queue->second.clear();
+  }
+  if (queue->second.empty()) {
+    letters.erase(queue);
+    return;
+  }
+  Tell next = std::move(queue->second.front());
+  queue->second.pop_front();
+  --waiting_letters;
+  send(to, std::move(next));
 }
 
 }  // namespace layerd::peers

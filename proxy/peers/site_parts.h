@@ -2,6 +2,7 @@
 // thread. Only for proxy/peers/{site,share,unit_search,watchdog,announcer}*.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <random>
@@ -62,6 +63,7 @@ struct SiteParts {
   bool is_source(const std::string& id) const {
     return id != self() && !acquaintances.is_dead(id, now()) && !acquaintances.is_banned(id, now());
   }
+  // Letters of records go to a member one after the other: an older one must not come last.
   void deliver(const std::string& to, Tell tell);
   // Who is told that we have the blob: its first two ranks that are not known to be dead.
   std::vector<const Member*> keepers(const Digest& digest) const;
@@ -85,8 +87,15 @@ struct SiteParts {
   std::set<Digest> alone;                            // whose next attempt asks upstream alone
   std::map<Digest, std::vector<Received>> suspects;  // of blobs that were wrong
   std::map<Digest, Ticket> rechecks;                 // of such blobs, that run
-  std::map<std::uint64_t, Ticket> sending;           // tells on their way
+  std::map<Digest, std::vector<std::shared_ptr<Pending<Ok>>>> recheck_waiters;
+  std::map<std::uint64_t, Ticket> sending;  // tells on their way
   std::uint64_t next_sending = 0;
+  std::map<std::string, std::deque<Tell>> letters;  // of records, behind the one that is on its way there
+  std::size_t waiting_letters = 0;                  // in them
+
+ private:
+  void send(const std::string& to, Tell tell);
+  void next_letter(const std::string& to);
 };
 
 }  // namespace layerd::peers

@@ -37,8 +37,9 @@ struct SiteSettings {
   Duration outage = std::chrono::seconds(2);     // who became dead within it came back together, too
   Duration feel_every =
       std::chrono::seconds(1);  // a dead member is asked how it is, while blobs are pulled ...
-  Duration feel_on = std::chrono::seconds(10);  // ... or one began that long ago
-  Duration banned = std::chrono::hours(1);      // who sent wrong bytes
+  Duration feel_on = std::chrono::seconds(10);   // ... or one began that long ago
+  Duration banned = std::chrono::hours(1);       // who sent wrong bytes
+  Duration suspected = std::chrono::minutes(5);  // who sent them, or only passed them on
 
   // Telling.
   Duration tell_after = std::chrono::milliseconds(200);

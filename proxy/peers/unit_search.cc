@@ -4,6 +4,7 @@
 
 #include "proxy/peers/message_fields.h"
 #include "proxy/peers/probe_round.h"
+#include "proxy/peers/recheck.h"
 #include "runtime/log.h"
 
 namespace layerd::peers {
@@ -47,7 +48,7 @@ class UnitSearch final : public Pending<UnitSource> {
 
   void first() {
     if (parts_.rechecks.count(name_.blob.digest) != 0) {  // it will say whom to avoid
-      pending_ = parts_.loop.after(std::chrono::milliseconds(20), "peers: recheck", [this] { first(); });
+      pending_ = wait_for_recheck(parts_, name_.blob.digest, [this](const Result<Ok>&) { first(); });
       return;
     }
     if (parts_.alone.count(name_.blob.digest) != 0) return upstream(false);  // members spoiled it twice

@@ -55,7 +55,8 @@ struct StreamingHandler : CountedHandler {
 
 //   /stream?N     N bytes in pieces of 1000     /short?N   promises N + 1 bytes and finishes
 //   /wait         answers nothing by itself     /big?N     N bytes by respond()
-//   /head?N       respond_head()                else       its own target by respond()
+//   /head?N       respond_head()                /kept      the body of the request
+//   else          its own target by respond()
 struct TestService final : http::Service {
   std::unique_ptr<http::Handler> serve(http::Exchange& exchange) override {
     ++served;
@@ -71,7 +72,9 @@ struct TestService final : http::Service {
       handler->start(number + (path == "/short" ? 1 : 0));
       return handler;
     }
-    if (path == "/head") {
+    if (path == "/kept") {
+      exchange.respond({}, std::string(exchange.request_body()));
+    } else if (path == "/head") {
       exchange.respond_head({}, number);
     } else {
       exchange.respond({}, path == "/big" ? std::string(number, 'b') : target);

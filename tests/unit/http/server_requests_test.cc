@@ -111,6 +111,27 @@ TEST_CASE("Expect: 100-continue gets the final answer at once, and the connectio
   CHECK(client.got_end());
 }
 
+TEST_CASE("a request body that is to be kept reaches the service whole, and the next one is its own") {
+  http::ServerLimits limits;
+  limits.kept_body = 100;
+  ServerFixture f(limits);
+  auto client = f.connect();
+  const auto post = [](std::size_t size, char c) {
+    return "POST /kept HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n" +
+           std::string(size, c);
+  };
+  client.set_piece(7);
+  CHECK(body_of(f.ask(client, post(100, 'a'))) == std::string(100, 'a'));
+  CHECK(body_of(f.ask(client, get("/kept"))).empty());
+  CHECK(body_of(f.ask(client, post(3, 'b'))) == "bbb");
+  CHECK(body_of(f.ask(client, post(101, 'c'))).empty());  // read and dropped
+  CHECK(body_of(f.ask(client,
+                      "POST /kept HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                      "3\r\nabc\r\n0\r\n\r\n"))
+            .empty());
+  CHECK(f.service.served == 5);
+}
+
 TEST_CASE("a long request body is answered without being waited for, and ends the connection") {
   ServerFixture f;
   auto sized = f.connect();

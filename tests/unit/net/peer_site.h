@@ -81,7 +81,7 @@ struct PeerSite : NetLoop {
     const auto bound = listener->listen({"127.0.0.1", 0, false});
     REQUIRE(bound);
     address = *bound;
-    dialer.emplace(loop, workers(), *here);
+    dialer.emplace(loop, workers(), *here, PeerDialerSettings{2s, 4s, {}});  // the machine may be busy
   }
   // Both with the same secret.
   void start() { start(with_secret("here", secret), with_secret("there", secret)); }
@@ -100,6 +100,11 @@ struct PeerSite : NetLoop {
     REQUIRE_FALSE(stream);
     UNSCOPED_INFO(stream.error().message);
     return stream.error();
+  }
+  void pass(Duration time) {
+    bool is_over = false;
+    Ticket timer = loop.after(time, "test", [&is_over] { is_over = true; });
+    REQUIRE(until([&is_over] { return is_over; }));
   }
   // The end of a stream: what its read answers.
   Result<Bytes> read(ByteStream& stream) {

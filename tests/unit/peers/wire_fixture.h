@@ -138,7 +138,14 @@ struct WireFixture : NetLoop {
   std::optional<HttpWire> wire;
   Member to;
 
-  explicit WireFixture(PeerServiceLimits limits = {}, HttpWireSettings settings = {}) {
+  // The machine may be busy: times are long where a test is not about them.
+  static HttpWireSettings patient() {
+    HttpWireSettings settings;
+    settings.dialer.connect = 2s;
+    settings.dialer.hello = settings.answer = 4s;
+    return settings;
+  }
+  explicit WireFixture(PeerServiceLimits limits = {}, HttpWireSettings settings = patient()) {
     write_text(dir / "secret", net::PeerSecret::make());
     REQUIRE(::chmod((dir / "secret").c_str(), 0600) == 0);
     net::PeerIdentitySettings trust;

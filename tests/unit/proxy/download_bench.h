@@ -100,6 +100,7 @@ struct DownloadBench {
   std::list<ReadingClient> clients;
   std::string content;
   Digest digest;
+  bool has_right = true;
 
   explicit DownloadBench(std::size_t size = 1_MiB) : content(random_bytes(size)) {
     digest = digest_of(DigestAlgorithm::sha256, content);
@@ -116,7 +117,7 @@ struct DownloadBench {
     table = std::make_unique<proxy::DownloadTable>(loop, store, fetcher, budget, metrics, settings);
   }
   ReadingClient& join(registry::TargetPtr target, ByteRange range = {0, ~ByteCount{0}}) {
-    return clients.emplace_back(loop, table->join(digest, std::move(target), std::nullopt), range);
+    return clients.emplace_back(loop, table->join(digest, std::move(target), std::nullopt, has_right), range);
   }
   ReadingClient& join(ByteRange range = {0, ~ByteCount{0}}) { return join(target_at({"a"}), range); }
   bool all_done() const {

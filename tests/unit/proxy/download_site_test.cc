@@ -197,6 +197,34 @@ TEST_CASE("a relay waits for the size of a download that no source has confirmed
   CHECK(**told == at.content.size());
 }
 
+TEST_CASE("who has no right to a blob yet has it fetched without a word to the site") {
+  SharedBench at;
+  at.site.from_member = {{0, ""}};
+  at.has_right = false;
+  at.join();
+  check_right(at);
+  CHECK(at.site.begun == 0);
+  CHECK(at.upstream_bytes() == at.content.size());
+}
+
+TEST_CASE("a blob that came for one repository alone is told of, one that came for two is not") {
+  SharedBench at;
+  std::vector<std::string> told;
+  at.table->when_alone([&told](const std::string& repository, const Digest&) { told.push_back(repository); });
+  at.fetcher.at("a").chunk_after = 1ms;
+  at.join(target_at({"a"}));
+  SECTION("alone") {
+    REQUIRE(at.run());
+    CHECK(told == std::vector<std::string>{"registry.test/library/app"});
+  }
+  SECTION("for two") {
+    at.loop.advance(20ms);
+    at.join(target_at({"b"}, "team/other"));
+    REQUIRE(at.run());
+    CHECK(told.empty());
+  }
+}
+
 TEST_CASE("whose bytes a running download has is known") {
   DownloadBench at;
   at.fetcher.at("a").chunk_after = 5ms;

@@ -249,8 +249,8 @@ TEST_CASE("a joiner of another repository brings further endpoints") {
   DownloadBench bench;
   bench.fetcher.at("a").head_after = 1s;
   bench.fetcher.at("a").error = Error{Errc::not_found, "a has no such blob"};
-  auto first = bench.table->join(bench.digest, target_at({"a"}, "one/app"), std::nullopt);
-  auto second = bench.table->join(bench.digest, target_at({"b"}, "two/app"), std::nullopt);
+  auto first = bench.table->join(bench.digest, target_at({"a"}, "one/app"), std::nullopt, true);
+  auto second = bench.table->join(bench.digest, target_at({"b"}, "two/app"), std::nullopt, true);
   CHECK_FALSE(second.started);
   auto& client = bench.clients.emplace_back(bench.loop, second);
   REQUIRE(bench.run());
@@ -264,13 +264,13 @@ TEST_CASE("a joiner of another repository brings further endpoints") {
 TEST_CASE("a download tells whether other repositories' askers brought endpoints") {
   DownloadBench bench;
   bench.fetcher.at("a").chunk_after = 50ms;
-  auto first = bench.table->join(bench.digest, target_at({"a"}), std::nullopt);
+  auto first = bench.table->join(bench.digest, target_at({"a"}), std::nullopt, true);
   bench.loop.advance(100ms);
   CHECK(bench.table->runs(bench.digest));
   CHECK_FALSE(first.has_others());
-  const auto same = bench.table->join(bench.digest, target_at({"b"}), std::nullopt);
+  const auto same = bench.table->join(bench.digest, target_at({"b"}), std::nullopt, true);
   CHECK_FALSE(same.has_others());
-  const auto other = bench.table->join(bench.digest, target_at({"a"}, "library/other"), std::nullopt);
+  const auto other = bench.table->join(bench.digest, target_at({"a"}, "library/other"), std::nullopt, true);
   CHECK(other.has_others());
   CHECK(first.has_others());
   CHECK_FALSE(bench.table->runs(digest_of(DigestAlgorithm::sha256, "another")));
@@ -373,7 +373,7 @@ TEST_CASE("a draining table starts nothing and finishes what is followed") {
   bench.table->drain();
   const Digest other = digest_of(DigestAlgorithm::sha256, "other");
   auto& late =
-      bench.clients.emplace_back(bench.loop, bench.table->join(other, target_at({"a"}), std::nullopt));
+      bench.clients.emplace_back(bench.loop, bench.table->join(other, target_at({"a"}), std::nullopt, true));
   REQUIRE(bench.run());
   CHECK(late.error->code == Errc::canceled);
   CHECK((running.body == bench.content));

@@ -280,8 +280,8 @@ std::shared_ptr<FakeGrowing> FakeDownloads::of(const Digest& digest) {
 }
 
 proxy::Joined FakeDownloads::join(const Digest& digest, registry::TargetPtr target,
-                                  std::optional<ByteCount> hint) {
-  joins.push_back({digest, target->key(), hint});
+                                  std::optional<ByteCount> hint, bool has_right) {
+  joins.push_back({digest, target->key(), hint, has_right});
   proxy::Joined joined;
   auto source = sources[digest].lock();
   joined.started = !source;

@@ -176,8 +176,9 @@ class FakeGrowing final : public cache::Source, public std::enable_shared_from_t
 class FakeDownloads final : public proxy::Downloads {
  public:
   explicit FakeDownloads(Loop& loop) : loop_(loop) {}
-  proxy::Joined join(const Digest& digest, registry::TargetPtr target,
-                     std::optional<ByteCount> hint) override;
+  proxy::Joined join(const Digest& digest, registry::TargetPtr target, std::optional<ByteCount> hint,
+                     bool has_right) override;
+  bool asks_members(const registry::Target&) const override { return are_asked; }
   std::vector<proxy::DownloadStatus> status() const override { return {}; }
   std::size_t running() const override { return 0; }
   void drain() override {}
@@ -195,11 +196,13 @@ class FakeDownloads final : public proxy::Downloads {
     Digest digest;
     std::string key;
     std::optional<ByteCount> hint;
+    bool has_right = false;
   };
   std::vector<Join> joins;
   std::optional<bool> proof;   // what confirmed_by_target answers; nothing: it is empty
   bool are_shared = false;     // has_others
   bool are_only_ours = false;  // those that run
+  bool are_asked = false;      // members of the site
   std::map<Digest, std::weak_ptr<FakeGrowing>> sources;
 
  private:

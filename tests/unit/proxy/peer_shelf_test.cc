@@ -68,6 +68,26 @@ TEST_CASE("a member gets a stored blob under a repository that lists it, and und
   CHECK(at.shelf.units(at.digest) == std::vector<Digest>{at.digest});
 }
 
+// rules: told-opens-nothing
+TEST_CASE(
+    "no member gets a blob that is here by another right because of a manifest that it brought itself") {
+  ShelfBench at;
+  at.join();
+  REQUIRE(at.run());
+  proxy::Links links(at.catalog, at.store, *at.table);
+  links.put_told("registry.test/library/app", {{at.digest, cache::LinkKind::listed, at.content.size(), ""}});
+  CHECK_FALSE(at.shelf.held(at.named(), {0, 100}));
+  CHECK(at.read_all(at.named()).error().code == Errc::not_found);
+  CHECK_FALSE(at.shelf.recall({"registry.test", "library/app", at.digest.str()}).known);
+  // A repository of the node's may be one that is not shared.
+  at.catalog.put_repository("registry.test/team/secret", {cache::RepositoryClass::node, 1});
+  links.put("registry.test/team/secret", {{at.digest, cache::LinkKind::listed, at.content.size(), ""}});
+  CHECK_FALSE(at.shelf.held(at.named(), {0, 100}));
+  at.catalog.put_repository("registry.test/library/app", {cache::RepositoryClass::open, 1});
+  links.came_alone("registry.test/library/app", at.digest);
+  CHECK(at.shelf.held(at.named(), {0, 100}));
+}
+
 TEST_CASE("a running download is read while it grows, by who names its repository") {
   ShelfBench at;
   at.fetcher.at("a").chunk_after = 5ms;

@@ -123,7 +123,7 @@ void play_round(Loop& loop, Workers* workers, std::uint32_t seed, Turn turn) {
       if (begun < kClients && random() % 3 == 0) {
         ++begun;
         const auto target = random() % 2 ? target_at({"a", "b", "c"}) : target_at({"b"}, "other/app");
-        new Exchange(loop, table.join(digest, target, std::nullopt), content, tally, random);
+        new Exchange(loop, table.join(digest, target, std::nullopt, true), content, tally, random);
       }
       turn();
     }

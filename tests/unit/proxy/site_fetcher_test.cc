@@ -84,7 +84,7 @@ struct MemoryBench {
   MemoryBench() {
     target->registry = target->ns = "registry.test";
     target->repository = "team/app";
-    fetcher.use(&memory, true);
+    fetcher.use(&memory, true, std::nullopt);
     upstream.script = [](const upstream::FetchRequest&) {
       Reply reply;
       reply.error = Error{Errc::upstream_unreachable, "the WAN is cut"};
@@ -187,6 +187,20 @@ TEST_CASE("an upstream that hangs is not waited for longer than a moment when th
   CHECK(at.loop.now() - begun < 3s);
 }
 
+TEST_CASE("after tags.check_within an upstream that moves on all the same counts as away") {
+  MemoryBench at;
+  at.memory.knows("10.0.0.2:5152", "app", 100);
+  at.upstream_takes(8s, {500ms, 1s, 1500ms, 2s, 2500ms, 3s, 3500ms, 4s, 4500ms, 5s, 5500ms, 6s, 6500ms, 7s});
+  const TimePoint begun = at.loop.now();
+  REQUIRE(at.head("1")->member.empty());  // auto: it moves on
+  CHECK(at.loop.now() - begun >= 8s);
+  at.fetcher.use(&at.memory, true, 3s);
+  const TimePoint again = at.loop.now();
+  CHECK(at.head("1")->member == "10.0.0.2:5152");
+  CHECK(at.loop.now() - again >= 3s);
+  CHECK(at.loop.now() - again < 4s);
+}
+
 TEST_CASE("two imports that disagree are refused by name; one that upstream confirmed wins over both") {
   MemoryBench at;
   at.memory.knows("10.0.0.2:5152", "one", 0);
@@ -220,10 +234,10 @@ TEST_CASE("rights travel with the word: nobody gets what was the node's, and no 
 TEST_CASE("tags.from_peers: never takes no tag of a member, and a record of our own is enough") {
   MemoryBench at;
   at.memory.knows("10.0.0.2:5152", "app", 100);
-  at.fetcher.use(&at.memory, false);
+  at.fetcher.use(&at.memory, false, std::nullopt);
   CHECK_FALSE(at.head("1"));
   CHECK(at.head(digest_text("app")));
-  at.fetcher.use(&at.memory, true);
+  at.fetcher.use(&at.memory, true, std::nullopt);
   at.catalog.put_tag("registry.test/team/app", "1", {digest_of(DigestAlgorithm::sha256, "x"), "", 1, 1});
   CHECK_FALSE(at.head("1"));
 }
