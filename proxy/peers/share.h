@@ -18,6 +18,7 @@ namespace layerd::peers {
 struct UnitPart {
   std::string coordinator;         // who answered our last ask; empty: nobody did, or it was told the end
   bool is_leased = false;          // we fetch it for the site
+  bool is_sought = false;          // a source of it is looked for
   Turn turn;                       // we fetch it without a lease
   TimePoint told{};                // when the coordinator heard of it last
   ByteCount have = 0;              // bytes from the unit's beginning
@@ -69,6 +70,8 @@ class ShareCore : public std::enable_shared_from_this<ShareCore> {
   // A stream from a member begins.
   void begins(std::uint32_t unit, const std::shared_ptr<UnitStream>& stream, ByteCount total);
   void set_leased(UnitPart& part, bool is_leased);
+  // Who asks us for the unit meanwhile waits for what comes of it.
+  void seeks(std::uint32_t unit) { part(unit).is_sought = true; }
   // Whom the coordinator shall not name.
   std::vector<std::string> avoided(std::uint32_t unit);
   void avoid(std::uint32_t unit, const std::string& member);
@@ -99,6 +102,7 @@ class ShareCore : public std::enable_shared_from_this<ShareCore> {
   std::optional<Digest> expected(std::uint32_t unit, const UnitPart& part) const;
   bool refuse(std::uint32_t unit, UnitPart& part, const Digest& sha256);
   void note_chain(UnitPart& part) const;
+  void settled(std::uint32_t unit, UnitPart& part);
   void settle_single(const std::vector<Digest>& units);
   ByteCount begin_of(std::uint32_t unit) const { return is_whole_ ? 0 : unit * kUnit; }
 

@@ -24,6 +24,7 @@ class UnitSearch final : public Pending<UnitSource> {
     auto& one = part();
     one.in_vain = one.in_vain > 0 && rest_.first <= one.sought_from ? one.in_vain + 1 : 1;
     one.sought_from = rest_.first;
+    share_->seeks(unit_);
     constexpr unsigned kFree = 4;
     if (one.in_vain <= kFree) {
       pending_ = parts_.loop.post([this] { first(); });

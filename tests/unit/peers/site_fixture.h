@@ -220,4 +220,29 @@ struct SiteBench {
   peers::Site site;
 };
 
+// What members answer.
+inline peers::AskAnswer from(std::vector<std::string> sources) {
+  peers::AskAnswer answer;
+  answer.kind = peers::AskAnswer::Kind::from;
+  answer.sources = std::move(sources);
+  return answer;
+}
+inline peers::AskAnswer fetch() {
+  peers::AskAnswer answer;
+  answer.kind = peers::AskAnswer::Kind::fetch;
+  answer.lease = std::chrono::seconds(10);
+  return answer;
+}
+inline peers::ProbeAnswer free_slot(unsigned load, ByteCount have = 0, bool complete = false,
+                                    ByteCount rate = 0) {
+  return {load, true, have, complete, {}, rate};
+}
+// Everybody is there, knows nobody who holds the blob, and gives.
+inline void everybody_answers(SiteBench& bench, peers::AskAnswer answer) {
+  bench.wire.on_ask = [answer](const std::string&, const peers::Ask&) { return answer; };
+  bench.wire.on_who = [](const std::string&, const peers::Who&) { return peers::WhoAnswer{}; };
+  bench.wire.on_probe = [](const std::string&, const peers::Probe&) { return free_slot(0); };
+  bench.wire.on_get = [](const std::string&, const peers::UnitGet&) { return std::nullopt; };
+}
+
 }  // namespace layerd::test

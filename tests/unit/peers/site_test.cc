@@ -19,33 +19,6 @@ std::uint32_t SiteBench::unit_of(int coordinator, int members, std::uint32_t fro
     if (ranking.first(kBlob.digest, unit, 1).front()->id == node(coordinator)) return unit;
 }
 
-namespace {
-
-AskAnswer from(std::vector<std::string> sources) {
-  AskAnswer answer;
-  answer.kind = AskAnswer::Kind::from;
-  answer.sources = std::move(sources);
-  return answer;
-}
-AskAnswer fetch() {
-  AskAnswer answer;
-  answer.kind = AskAnswer::Kind::fetch;
-  answer.lease = 10s;
-  return answer;
-}
-ProbeAnswer free_slot(unsigned load, ByteCount have = 0, bool complete = false, ByteCount rate = 0) {
-  return {load, true, have, complete, {}, rate};
-}
-// Everybody is there, knows nobody who holds the blob, and gives.
-void everybody_answers(SiteBench& bench, AskAnswer answer) {
-  bench.wire.on_ask = [answer](const std::string&, const Ask&) { return answer; };
-  bench.wire.on_who = [](const std::string&, const Who&) { return WhoAnswer{}; };
-  bench.wire.on_probe = [](const std::string&, const Probe&) { return free_slot(0); };
-  bench.wire.on_get = [](const std::string&, const UnitGet&) { return std::nullopt; };
-}
-
-}  // namespace
-
 TEST_CASE("a node without living members does not share") {
   SiteBench alone(1);
   CHECK(alone.begin() == nullptr);
