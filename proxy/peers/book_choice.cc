@@ -39,7 +39,17 @@ std::vector<Book::Asker*> Book::sources(Unit& unit, const Asker& asker, const As
     found.push_back(&other);
   }
   const auto is_near = [&ask](const Asker* other) { return other->peer->zone == ask.zone; };
-  prefer(found, is_near);
+  // Those of a zone get the unit of each other, but for one who has it, fetches it, or takes it from another
+  // zone. Without that one, because the asker is it or will not have it, they would wait for each other.
+  const auto brings_it = [&](const Asker* other) {
+    if (other->complete || unit.lease_of(*other->peer) != nullptr) return true;
+    return std::any_of(other->given.begin(), other->given.end(),
+                       [&](const Asker* source) { return source->peer->zone != ask.zone; });
+  };
+  if (std::any_of(found.begin(), found.end(), [&](auto* one) { return is_near(one) && brings_it(one); }))
+    prefer(found, is_near);
+  else
+    prefer(found, [&](const Asker* other) { return !is_near(other); });
   return found;
 }
 

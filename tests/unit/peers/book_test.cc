@@ -142,6 +142,25 @@ TEST_CASE("sources of the asker's zone come first, and only one asker of a zone 
   CHECK(bench.is_from(bench.ask(6, {}, "b", 0), {2, 3, 4}));
 }
 
+// rules: a-zone-needs-somebody-who-brings-it
+TEST_CASE("who brings a unit into a zone is not sent back to those of the zone whom it feeds") {
+  Bench bench;
+  bench.ask(1, {}, "a");
+  bench.ask(2, {}, "b");  // takes it from 1 for the zone
+  bench.ask(3, {}, "b");
+  bench.ask(4, {}, "b");
+  SECTION("it asks again") { CHECK(bench.is_from(bench.ask(2, {}, "b", 1'000), {1})); }
+  SECTION("another will not have it") { CHECK(bench.is_from(bench.ask(3, {2}, "b"), {1})); }
+  SECTION("another brings it as well by now") {
+    bench.ask(3, {2}, "b");
+    CHECK(bench.is_from(bench.ask(4, {2}, "b"), {3}));
+  }
+  SECTION("somebody of the zone has all of it") {
+    bench.done(3);
+    CHECK(bench.is_from(bench.ask(2, {}, "b", 1'000), {3, 4}));
+  }
+}
+
 TEST_CASE("nobody is named to many more than his three children") {
   Bench bench;
   std::map<std::string, double> children;

@@ -23,6 +23,37 @@ std::unique_ptr<Asked> get(SiteBench& bench, int from, std::uint32_t unit, ByteC
   return asked;
 }
 
+// A stream that is read as fast as the test gives.
+struct Reading {
+  explicit Reading(UnitSource& source) : body(*source.body) { next(); }
+  void next() {
+    ticket = body.read(65536, [this](const Result<Bytes>& bytes) {
+      if (!bytes) {
+        left = true;
+        return;
+      }
+      have += bytes->size();
+      next();
+    });
+  }
+  http::BodyReader& body;
+  bool left = false;
+  ByteCount have = 0;
+  Ticket ticket;
+};
+
+// 10 MB/s for two seconds, so that we know what fast is.
+void once_fast(SiteBench& bench, BlobShare& share, std::uint32_t unit) {
+  auto found = bench.find(share, unit);
+  bench.loop.advance(100ms);
+  REQUIRE(found->is_member(node(3)));
+  Reading reading(**found->result);
+  for (int i = 0; i < 20; ++i) {
+    bench.wire.taps[node(3)]->give(1_MiB);
+    bench.loop.advance(100ms);
+  }
+}
+
 }  // namespace
 
 // rules: fed-before-feeding
@@ -73,4 +104,66 @@ TEST_CASE("who asks for a unit that is still sought here is told in the end by w
     bench.loop.advance(10ms);
     REQUIRE(other->answer);
   }
+}
+
+// rules: a-slow-root-alone-is-refused
+TEST_CASE("of a chain that is slow at its root only the root is refused") {
+  SiteBench bench(6);
+  everybody_answers(bench, from({node(3)}));
+  const auto unit = bench.unit_of(2, 6);
+  bench.wire.paths[node(3)] = {node(5), node(4)};
+  auto share = bench.begin();
+  once_fast(bench, *share, bench.unit_of(2, 6, unit + 1));
+  auto found = bench.find(*share, unit);
+  bench.loop.advance(100ms);
+  REQUIRE(found->is_member(node(3)));
+  Reading slow(**found->result);
+  bench.wire.on_probe = [](const std::string& to, const Probe&) -> Result<ProbeAnswer> {
+    if (to == node(3)) return ProbeAnswer{1, true, 0, false, {node(5), node(4)}, 0};
+    return ProbeAnswer{1, true, 0, false, {}, 50'000};  // 100 kB/s is all it can give
+  };
+  bench.wire.asks.clear();
+  for (int i = 0; i < 60 && bench.wire.asks.empty(); ++i) {
+    bench.wire.taps[node(3)]->give(1'000);
+    bench.loop.advance(100ms);
+  }
+  REQUIRE_FALSE(bench.wire.asks.empty());
+  CHECK(bench.wire.asks.back().second.avoid == std::vector<std::string>{node(4)});
+  // Who feeds us is in the stand-in's tree by now: it stays.
+  bench.loop.advance(50ms);
+  CHECK_FALSE(slow.left);
+}
+
+// rules: a-zone-takes-it-once
+TEST_CASE("what is slow between the zones is no reason to take a unit from another zone once more") {
+  SiteBench bench(6);
+  std::vector<Member> members;
+  for (int i = 1; i <= 6; ++i) {
+    members.emplace_back();
+    members.back().id = node(i);
+    members.back().zone = i == 4 || i == 6 ? "far" : "near";
+  }
+  bench.site.set_members(std::make_shared<const MemberList>(std::move(members), node(1)));
+  everybody_answers(bench, from({node(3)}));
+  const auto unit = bench.unit_of(2, 6);
+  bench.wire.paths[node(3)] = {node(4)};
+  auto share = bench.begin();
+  once_fast(bench, *share, bench.unit_of(2, 6, unit + 1));
+  auto found = bench.find(*share, unit);
+  bench.loop.advance(100ms);
+  REQUIRE(found->is_member(node(3)));
+  Reading reading(**found->result);
+  ByteCount rate = 5'000'000;  // that node 3 would give
+  SECTION("the link is slow") {}
+  SECTION("who takes it from there for the zone is slow") { rate = 500'000; }
+  bench.wire.on_probe = [rate](const std::string& to, const Probe&) -> Result<ProbeAnswer> {
+    if (to == node(3)) return ProbeAnswer{1, true, 0, false, {node(4)}, rate};
+    return free_slot(0, 8_MiB, true, 50'000'000);
+  };
+  bench.wire.on_ask = [](const std::string&, const Ask&) { return from({node(6)}); };
+  for (int i = 0; i < 100 && !reading.left; ++i) {
+    bench.wire.taps[node(3)]->give(1'000);
+    bench.loop.advance(100ms);
+  }
+  CHECK(reading.left == (rate < 1'000'000));
 }
