@@ -22,6 +22,14 @@ AskAnswer Book::choose(Unit& unit, Asker& asker, const Ask& ask, TimePoint now) 
     return other.complete && !other.peer->gone && !contains(ask.avoid, other.peer->id);
   });
   if (unit.leases.empty() && !has_complete) return lease(unit, asker, now);
+  // Who needs the hash gets it of who fetches the unit; if nobody does, or two who did disagreed, it fetches
+  // it itself.
+  if (ask.needs_claim && !unit.claim) {
+    if (unit.leases.empty() || unit.disputed) return lease(unit, asker, now);
+    AskAnswer wait;
+    wait.wait = settings_.busy;
+    return wait;
+  }
   // Who will not have the root, nor anybody it feeds through others, needs another root.
   const bool root_is_avoided = !unit.leases.empty() && contains(ask.avoid, unit.leases.front().peer->id);
   auto found = sources(unit, asker, ask, root_is_avoided);

@@ -15,8 +15,9 @@ namespace layerd::peers {
 std::set<std::string> blamed(std::vector<Received> wrong);
 
 // Asks for the claims on `received`, bans who is to blame for those that differ, and takes itself out of
-// parts.rechecks. If none differs, the next attempt asks upstream alone and all givers are banned until the
-// blob is here rightly. Ends within two seconds or so. Held by parts.rechecks.
+// parts.rechecks. If all are known and none differs, the next attempt asks upstream alone and all givers are
+// banned until the blob is here rightly. If some are not known, it takes those from upstream. Ends within two
+// seconds or so. Held by parts.rechecks.
 Ticket start_recheck(SiteParts& parts, const BlobName& blob, std::vector<Received> received);
 
 }  // namespace layerd::peers

@@ -77,6 +77,10 @@ class ShareCore : public std::enable_shared_from_this<ShareCore> {
   void avoid(std::uint32_t unit, const std::string& member);
   // Is a stream from this member, fed by `path`, one that leads to wrong bytes as far as is known?
   bool is_tainted(std::uint32_t unit, const std::string& member, const std::vector<std::string>& path);
+  // Is it known what the unit must be?
+  bool is_claimed(std::uint32_t unit) { return expected(unit, part(unit)).has_value(); }
+  // Members spoiled an attempt at this blob: from now on they bring only what can be compared at once.
+  bool is_careful() const { return parts_.suspects.count(blob_.digest) != 0; }
   // The next source is our own upstream request.
   void begins_upstream(std::uint32_t unit);
   // The coordinator is told that nothing is to be expected of us.

@@ -167,3 +167,92 @@ TEST_CASE("what is slow between the zones is no reason to take a unit from anoth
   }
   CHECK(reading.left == (rate < 1'000'000));
 }
+
+// rules: spoiled-once-compared-always
+TEST_CASE("after a wrong blob members bring only units whose hash is known") {
+  SiteBench bench;
+  everybody_answers(bench, from({node(3)}));
+  auto share = bench.begin();
+  const auto first = bench.unit_of(2), second = bench.unit_of(2, 4, first + 1);
+  for (const auto unit : {first, second}) {
+    auto found = bench.find(*share, unit);
+    bench.loop.advance(100ms);
+    REQUIRE(found->is_member(node(3)));
+    CHECK(share->arrived(unit, digest("wrong"), false));
+  }
+  bench.wire.on_ask = [&](const std::string&, const Ask& ask) {  // of the second nobody told the hash
+    auto answer = from({node(4)});
+    if (ask.unit.unit == first) answer.claim = digest("right");
+    return answer;
+  };
+  share->mismatched();
+  share = bench.begin();
+  REQUIRE(share != nullptr);
+  auto known = bench.find(*share, first), unknown = bench.find(*share, second);
+  bench.loop.advance(2s);
+  CHECK(known->is_member(node(4)));
+  CHECK_FALSE(unknown->result);
+  SECTION("it is told later") {
+    bench.wire.on_ask = [](const std::string&, const Ask&) {
+      auto answer = from({node(4)});
+      answer.claim = digest("right");
+      return answer;
+    };
+    bench.loop.advance(1s);
+    CHECK(unknown->is_member(node(4)));
+  }
+  SECTION("it is never told") {
+    bench.loop.advance(12s);
+    CHECK(unknown->is_upstream());
+  }
+}
+
+// rules: unknown-is-no-blame
+TEST_CASE("after a wrong blob of which nobody knows the hashes nobody is blamed for it") {
+  SiteBench bench;
+  everybody_answers(bench, from({node(3)}));
+  auto share = bench.begin();
+  const auto unit = bench.unit_of(2);
+  auto found = bench.find(*share, unit);
+  bench.loop.advance(100ms);
+  CHECK(share->arrived(unit, digest("wrong"), false));
+  share->mismatched();
+  found.reset();
+  share.reset();
+  bench.loop.advance(3s);
+  for (const auto& row : bench.site.snapshot().members) CHECK(row.banned_for == 0s);
+  share = bench.begin();
+  REQUIRE(share != nullptr);
+  bench.wire.on_ask = [](const std::string&, const Ask& ask) { return ask.needs_claim ? fetch() : from({}); };
+  found = bench.find(*share, unit);
+  bench.loop.advance(1s);
+  CHECK(found->is_upstream());
+}
+
+// rules: who-said-the-right-hash
+TEST_CASE("wrong bytes are laid to who says to have the right ones, not to those who passed them on") {
+  SiteBench bench(8);
+  everybody_answers(bench, from({node(3)}));
+  bench.wire.paths[node(3)] = {node(5), node(4), node(7)};
+  auto share = bench.begin();
+  const auto unit = bench.unit_of(2, 8);
+  auto found = bench.find(*share, unit);
+  bench.loop.advance(100ms);
+  REQUIRE(found->is_member(node(3)));
+  CHECK(share->arrived(unit, digest("wrong"), false));
+  bench.wire.asks.clear();
+  bench.wire.on_ask = [](const std::string&, const Ask&) {
+    auto answer = from({node(6)});
+    answer.claim = digest("right");
+    answer.agree = {node(5), node(4), node(7)};
+    return answer;
+  };
+  share->mismatched();
+  share.reset();
+  bench.loop.advance(1s);
+  REQUIRE_FALSE(bench.wire.asks.empty());
+  CHECK(bench.wire.asks.front().second.about == std::vector<std::string>{node(3), node(5), node(4), node(7)});
+  // Between node 5, which says that it has the right ones, and node 3, which does not, they became wrong.
+  for (const auto& row : bench.site.snapshot().members)
+    CHECK((row.banned_for > 0s) == (row.id == node(3) || row.id == node(5)));
+}
