@@ -32,8 +32,8 @@ class Acquaintances {
 
   bool is_dead(const std::string& id, TimePoint now) const;
   bool is_banned(const std::string& id, TimePoint now) const;
-  // A call was answered, or the member spoke to us.
-  void answered(const std::string& id, Duration latency, TimePoint now);
+  // A call was answered. latency: nothing, where it says nothing of the way there.
+  void answered(const std::string& id, std::optional<Duration> latency, TimePoint now);
   void spoke(const std::string& id, TimePoint now);
   // A call failed. True: the member is dead from now on and was not before.
   bool failed(const std::string& id, const Error& why, TimePoint now);

@@ -256,3 +256,26 @@ TEST_CASE("wrong bytes are laid to who says to have the right ones, not to those
   for (const auto& row : bench.site.snapshot().members)
     CHECK((row.banned_for > 0s) == (row.id == node(3) || row.id == node(5)));
 }
+
+// rules: a-stream-is-no-ping
+TEST_CASE("how long a member takes to begin a stream is not the latency of the way to it") {
+  SiteBench bench;
+  everybody_answers(bench, from({node(3)}));
+  auto share = bench.begin();
+  const auto latency = [&bench] {
+    for (const auto& row : bench.site.snapshot().members)
+      if (row.id == node(3)) return row.latency.value_or(0ms);
+    return Duration::zero();
+  };
+  bench.wire.on_ask = [](const std::string&, const Ask&) { return from({node(3), node(4)}); };  // are probed
+  bench.wire.on_probe = [&bench](const std::string& to, const Probe&) {
+    if (to == node(3)) bench.wire.delays[to] = 500ms;  // from now on
+    return free_slot(to == node(3) ? 0 : 1);
+  };
+  auto found = bench.find(*share, bench.unit_of(2));
+  bench.loop.advance(300ms);
+  CHECK_FALSE(found->result);
+  bench.loop.advance(300ms);
+  REQUIRE(found->is_member(node(3)));
+  CHECK(latency() == 1ms);
+}
