@@ -25,9 +25,9 @@ bool Acquaintances::is_banned(const std::string& id, TimePoint now) const {
   return found != all_.end() && now < found->second.banned_until;
 }
 
-void Acquaintances::answered(const std::string& id, Duration latency, TimePoint now) {
+void Acquaintances::answered(const std::string& id, std::optional<Duration> latency, TimePoint now) {
   auto& one = at(id);
-  one.latency = latency;
+  if (latency) one.latency = latency;
   one.spoken = now;
   if (now < one.dead_until) revive(one);
   one.dead_next = {};

@@ -37,9 +37,10 @@ class Acquaintances {
 
   bool is_dead(const std::string& id, TimePoint now) const;
   bool is_banned(const std::string& id, TimePoint now) const;
-  // A call was answered, or the member spoke to us. Who became dead together with it (a cable that was out, a
-  // site that fell apart) and had answered or spoken before is given another chance with it.
-  void answered(const std::string& id, Duration latency, TimePoint now);
+  // A call was answered; latency: nothing, where it says nothing of the way there. Or the member spoke to us.
+  // Who became dead together with it (a cable that was out, a site that fell apart) and had answered or
+  // spoken before is given another chance with it.
+  void answered(const std::string& id, std::optional<Duration> latency, TimePoint now);
   void spoke(const std::string& id, TimePoint now);
   // A call failed. True: the member is dead, or refuses us, from now on and was not before.
   bool failed(const std::string& id, const Error& why, TimePoint now);

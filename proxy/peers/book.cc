@@ -52,6 +52,12 @@ AskAnswer Book::ask(const std::string& from, const Ask& ask, const std::vector<H
   if (!unit->claim) return answer;
   answer.claim = unit->claim->sha256;
   answer.is_proved = unit->claim->is_proved;
+  const auto sum = sum_of(*answer.claim);
+  for (const auto& id : ask.about) {
+    const auto at = peers_.find(id);
+    const Asker* other = at == peers_.end() ? nullptr : unit->find(*at->second);
+    if (other != nullptr && other->sum == sum) answer.agree.push_back(id);
+  }
   return answer;
 }
 

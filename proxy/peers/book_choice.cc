@@ -22,6 +22,14 @@ AskAnswer Book::choose(Unit& unit, Asker& asker, const Ask& ask, TimePoint now) 
     return other.complete && !other.peer->gone && !contains(ask.avoid, other.peer->id);
   });
   if (unit.leases.empty() && !has_complete) return lease(unit, asker, now);
+  // Who needs the hash gets it of who fetches the unit; if nobody does, or two who did disagreed, it fetches
+  // it itself.
+  if (ask.needs_claim && !unit.claim) {
+    if (unit.leases.empty() || unit.disputed) return lease(unit, asker, now);
+    AskAnswer wait;
+    wait.wait = settings_.busy;
+    return wait;
+  }
   // Who will not have the root, nor anybody it feeds through others, needs another root.
   const bool root_is_avoided = !unit.leases.empty() && contains(ask.avoid, unit.leases.front().peer->id);
   auto found = sources(unit, asker, ask, root_is_avoided);
@@ -39,7 +47,17 @@ std::vector<Book::Asker*> Book::sources(Unit& unit, const Asker& asker, const As
     found.push_back(&other);
   }
   const auto is_near = [&ask](const Asker* other) { return other->peer->zone == ask.zone; };
-  prefer(found, is_near);
+  // Those of a zone get the unit of each other, but for one who has it, fetches it, or takes it from another
+  // zone. Without that one, because the asker is it or will not have it, they would wait for each other.
+  const auto brings_it = [&](const Asker* other) {
+    if (other->complete || unit.lease_of(*other->peer) != nullptr) return true;
+    return std::any_of(other->given.begin(), other->given.end(),
+                       [&](const Asker* source) { return source->peer->zone != ask.zone; });
+  };
+  if (std::any_of(found.begin(), found.end(), [&](auto* one) { return is_near(one) && brings_it(one); }))
+    prefer(found, is_near);
+  else
+    prefer(found, [&](const Asker* other) { return !is_near(other); });
   return found;
 }
 

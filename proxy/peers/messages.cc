@@ -94,6 +94,8 @@ std::string text_of(const Ask& message) {
   put(json, "avoid", message.avoid);
   put(json, "dead", message.dead);
   put(json, "hops", std::uint64_t{message.hops});
+  put(json, "needs_claim", message.needs_claim);
+  put(json, "about", message.about);
   return dump_json(json);
 }
 
@@ -107,6 +109,8 @@ Result<Ask> parse_ask(std::string_view text) {
     ask.avoid = fields.ids("avoid", kMostIds);
     ask.dead = fields.ids("dead", kMostIds);
     ask.hops = static_cast<unsigned>(fields.number("hops", kMostHops));
+    ask.needs_claim = fields.flag("needs_claim");
+    ask.about = fields.ids("about", kMostIds);
   });
 }
 
@@ -121,6 +125,7 @@ std::string text_of(const AskAnswer& message) {
   put(json, "total", message.total);
   if (message.claim) json["claim"] = message.claim->hex();
   put(json, "proved", message.is_proved);
+  put(json, "agree", message.agree);
   return dump_json(json);
 }
 
@@ -140,6 +145,7 @@ Result<AskAnswer> parse_ask_answer(std::string_view text) {
     answer.claim = fields.sha256("claim");
     answer.is_proved = fields.flag("proved");
     if (answer.is_proved && !answer.claim) fields.refuse("proved", "without a claim");
+    answer.agree = fields.ids("agree", kMostIds);
   });
 }
 

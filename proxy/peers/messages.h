@@ -50,6 +50,9 @@ struct Ask {
   std::vector<std::string> avoid;  // members that failed the asker for this unit
   std::vector<std::string> dead;   // better coordinators that were tried and are dead: do not send us there
   unsigned hops = 0;               // redirects followed so far
+  bool needs_claim = false;        // a source is of use only where the unit's hash is known
+  // Who gave wrong bytes of it, and who fed those: which of them said to have the right ones?
+  std::vector<std::string> about{};
 };
 
 struct AskAnswer {
@@ -68,6 +71,7 @@ struct AskAnswer {
   std::optional<ByteCount> total;    // of the blob, where it is known
   std::optional<Digest> claim;       // sha256 of the unit, by who fetched it upstream
   bool is_proved = false;            // the claim comes of a blob that was verified whole
+  std::vector<std::string> agree{};  // those of the ask's `about` whose own hash of the unit is the claim
 };
 
 // "How are you?" To a candidate, before a stream is begun.

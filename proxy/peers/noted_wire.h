@@ -34,23 +34,26 @@ class NotedWire final : public Wire {
     return wire_.tell(to, tell, noting(to, std::move(done)));
   }
   Ticket get(const Member& to, const UnitGet& get, Done<UnitAnswer> done) override {
-    return wire_.get(to, get, noting(to, std::move(done)));
+    // The answer waits for what the member itself waits for: that says nothing of the way there.
+    return wire_.get(to, get, noting(to, std::move(done), false));
   }
 
  private:
   template <class T>
-  Done<T> noting(const Member& to, Done<T> done) {
+  Done<T> noting(const Member& to, Done<T> done, bool tells_latency = true) {
     metrics_.messages.add();
     // The wire and what is noted outlive every call.
-    return [this, id = to.id, began = loop_.now(), done = std::move(done)](Result<T> result) mutable {
+    return [this, id = to.id, began = loop_.now(), tells_latency,
+            done = std::move(done)](Result<T> result) mutable {
       const auto now = loop_.now();
+      const auto latency = tells_latency ? std::optional<Duration>(now - began) : std::nullopt;
       if (result) {
-        acquaintances_.answered(id, now - began, now);
+        acquaintances_.answered(id, latency, now);
       } else if (means_dead(result.error()) || means_refused(result.error())) {
         acquaintances_.failed(id, result.error(), now);
         coordinator_.book().gone(id);
       } else {
-        acquaintances_.answered(id, now - began, now);  // a refusal is an answer
+        acquaintances_.answered(id, latency, now);  // a refusal is an answer
         if (result.error().code == Errc::upstream_protocol) acquaintances_.fault(id, result.error().message);
       }
       done(std::move(result));

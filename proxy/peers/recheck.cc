@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "proxy/peers/message_fields.h"
 #include "proxy/peers/unit_search.h"
 
 namespace layerd::peers {
@@ -33,8 +34,11 @@ class Recheck final : public Operation {
       const auto& one = received_[next_++];
       if (one.chain.empty()) continue;
       ++running_;
+      ++asked_about_;
       Ask ask;
       ask.unit = {blob_, one.unit, false};
+      ask.about.assign(one.chain.begin(),
+                       one.chain.begin() + static_cast<std::ptrdiff_t>(std::min(one.chain.size(), kMostIds)));
       asked_.push_back(ask_coordinator(parts_, std::move(ask), [this, &one](Result<Directed> directed) {
         --running_;
         if (directed) on_answer(one, *directed);
@@ -48,7 +52,30 @@ class Recheck final : public Operation {
     // Nothing is fetched by it now.
     if (directed.answer.kind == AskAnswer::Kind::fetch)
       parts_.teller.gave_up(directed.coordinator, {{blob_, one.unit, false}, false});
-    if (directed.answer.claim && *directed.answer.claim != one.sha256) wrong_.push_back(one);
+    if (!directed.answer.claim) return;
+    ++claimed_;
+    if (*directed.answer.claim == one.sha256) return;
+    wrong_.push_back(one);
+    narrow(wrong_.back().chain, directed.answer.agree);
+  }
+
+  // The chain begins with who gave us the unit. Who passed wrong bytes on in good faith says another hash
+  // than the claim. So they became wrong at the first one that says the claim, or at who took them from it.
+  static void narrow(std::vector<std::string>& chain, const std::vector<std::string>& agree) {
+    const auto first = std::find_if(chain.begin(), chain.end(),
+                                    [&agree](const std::string& id) { return contains(agree, id); });
+    if (first == chain.end()) return;
+    chain.erase(first + 1, chain.end());
+    if (chain.size() > 2) chain.erase(chain.begin(), chain.end() - 2);
+  }
+
+  // Who is to blame when the blob is here rightly, too.
+  void remember() {
+    const auto suspects = parts_.suspects.find(blob_.digest);
+    if (suspects == parts_.suspects.end()) return;
+    for (auto& received : suspects->second)
+      for (const auto& one : wrong_)
+        if (one.unit == received.unit && one.sha256 == received.sha256) received.chain = one.chain;
   }
 
   void end() {
@@ -56,8 +83,9 @@ class Recheck final : public Operation {
         std::exchange(parts_.rechecks[blob_.digest], Ticket());  // we live until the end of this
     parts_.rechecks.erase(blob_.digest);
     cancel();
+    remember();
     avoid_blamed(parts_, blamed(wrong_, parts_.acquaintances));
-    if (wrong_.empty()) ban_all();
+    if (wrong_.empty() && claimed_ >= asked_about_) ban_all();
     answer_waiters();
   }
 
@@ -80,7 +108,7 @@ class Recheck final : public Operation {
   const BlobName blob_;
   const std::vector<Received> received_;
   std::vector<Received> wrong_;
-  std::size_t next_ = 0, running_ = 0;
+  std::size_t next_ = 0, running_ = 0, asked_about_ = 0, claimed_ = 0;
   std::vector<Ticket> asked_;
   Ticket timer_, start_;
 };

@@ -33,6 +33,13 @@ class Review {
     return how.has_slot && static_cast<double>(how.rate) > parts_.settings.faster * rate();
   }
 
+  // In another zone than we and who gives us the unit: what we would take from there our zone gets already,
+  // and what lies between the zones is not wider for it. But who takes it from there may be slow itself.
+  bool is_far(const std::string& id) const {
+    return !head_is_slow_ && is_near(stream_.member()) && !is_near(id);
+  }
+  bool is_near(const std::string& id) const { return parts_.member(id).zone == parts_.zone(); }
+
   // A node that is much slower than this one, whatever it is asked for.
   bool is_slow_node(const ProbeAnswer& how) const {
     const double all = static_cast<double>(how.rate) * (how.load + 1);
@@ -82,16 +89,51 @@ class Review {
                                  [this](const Result<ProbeAnswer>& root) { on_root(root); });
   }
 
+  bool is_ahead(const ProbeAnswer& how) const { return how.complete || how.have > here() + kAhead; }
+
   // The first of those who feed us. Is it slow, or somebody in between?
   void on_root(const Result<ProbeAnswer>& root) {
+    if (!root) return suspicion_.needs_root ? ask({source_.path.back()}) : void();
+    // It need not be the first any more.
+    if (contains(root->path, parts_.self())) return leave("it is fed by this node itself");
     const auto id = source_.path.back();
+    if (is_ahead(*root)) {
+      if (root->complete && is_faster(*root) && parts_.is_source(id) && !is_far(id)) return leave_for(id);
+      if (!suspicion_.needs_root && !suspicion_.is_slow) return;
+      pending_ = probe_all(parts_.loop, parts_.wire, stream_.unit(), parts_.members(source_.path),
+                           parts_.settings.probe_wait,
+                           [this](Result<std::vector<Candidate>> chain) { on_chain(*std::move(chain)); });
+      return;
+    }
+    judge_root(*root);
+    // Where the root itself is slow, those between are as fast as it lets them be, and one of them may have
+    // become its stand-in a moment ago: ours, then, as well.
+    if (suspicion_.needs_root) ask({id});
+  }
+
+  // Somebody on the way has far more than we have: slow are those between it and us.
+  void on_chain(const std::vector<Candidate>& chain) {
+    const auto find = [&chain](const std::string& id) {
+      const auto at =
+          std::find_if(chain.begin(), chain.end(), [&id](const auto& one) { return one.id == id; });
+      return at == chain.end() ? nullptr : &at->how;
+    };
+    const auto ahead = std::find_if(source_.path.begin(), source_.path.end(), [&](const std::string& id) {
+      const auto* how = find(id);
+      return how != nullptr && is_ahead(*how);
+    });
+    if (ahead == source_.path.end()) return;
+    is_ahead_ = true;
     std::vector<std::string> slow{stream_.member()};
-    slow.insert(slow.end(), source_.path.begin(), source_.path.end());
-    is_ahead_ = root && (root->complete || root->have > here() + kAhead);
-    if (root && !is_ahead_) judge_root(*root);
-    if (root && root->complete && is_faster(*root) && parts_.is_source(id)) return leave_for(id);
-    if (is_ahead_) slow.pop_back();
-    if (suspicion_.needs_root || (is_ahead_ && suspicion_.is_slow)) ask(std::move(slow));
+    slow.insert(slow.end(), source_.path.begin(), ahead);
+    if (suspicion_.needs_root || !is_far(*ahead)) return ask(std::move(slow));
+    // The last of our zone on the way there: is it slow, or the link between the zones?
+    const auto far =
+        std::find_if(slow.begin(), slow.end(), [this](const auto& one) { return !is_near(one); });
+    const auto head = far == slow.begin() ? far : far - 1;
+    const auto* how = *head == stream_.member() ? &source_ : find(*head);
+    head_is_slow_ = how != nullptr && is_slow_node(*how);
+    if (head_is_slow_) ask({*head});
   }
 
   void ask(std::vector<std::string> slow) {
@@ -120,6 +162,8 @@ class Review {
     auto ids = directed.answer.sources;
     std::erase_if(ids,
                   [this](const std::string& id) { return !parts_.is_source(id) || contains(slow_, id); });
+    // We are in the stand-in's tree already.
+    if (suspicion_.needs_root && contains(ids, stream_.member())) return;
     pending_ =
         probe_all(parts_.loop, parts_.wire, stream_.unit(), parts_.members(ids), parts_.settings.probe_wait,
                   [this](Result<std::vector<Candidate>> answered) { on_candidates(*std::move(answered)); });
@@ -146,7 +190,7 @@ class Review {
       const bool is_same = std::any_of(path.begin(), path.end(), [this](const std::string& id) {
         return id == parts_.self() || contains(slow_, id);
       });
-      return is_same || !one.how.has_slot;
+      return is_same || !one.how.has_slot || (!suspicion_.needs_root && is_far(one.id));
     });
     std::stable_sort(answered.begin(), answered.end(), [](const Candidate& a, const Candidate& b) {
       if (a.how.complete != b.how.complete) return a.how.complete;
@@ -169,6 +213,7 @@ class Review {
   Suspicion suspicion_;
   ProbeAnswer source_;
   bool is_ahead_ = false;  // the root has clearly more than we have
+  bool head_is_slow_ = false;
   std::vector<std::string> slow_;
   Ticket pending_;
 };

@@ -65,6 +65,12 @@ void ShareCore::begins(std::uint32_t unit, const std::shared_ptr<UnitStream>& st
   if (!contains(one.givers, stream->member())) one.givers.push_back(stream->member());
   note_chain(one);
   total_ = total;
+  settled(unit, one);
+}
+
+void ShareCore::settled(std::uint32_t unit, UnitPart& one) {
+  one.is_sought = false;
+  parts_.uploads.settled(key_of(name(unit)));
 }
 
 void ShareCore::begins_upstream(std::uint32_t unit) {
@@ -73,6 +79,7 @@ void ShareCore::begins_upstream(std::uint32_t unit) {
   one.stream.reset();
   one.began = parts_.now();
   one.began_at = one.have;
+  settled(unit, one);
 }
 
 // The path of a stream changes while it runs: noted when it begins and when it ends.
@@ -155,6 +162,7 @@ void ShareCore::failed(std::uint32_t unit, const Error& why) {
 void ShareCore::dropped(std::uint32_t unit) {
   give_up(unit);
   units_.erase(unit);
+  parts_.uploads.settled(key_of(name(unit)));
 }
 
 std::optional<Digest> ShareCore::expected(std::uint32_t unit, const UnitPart& one) const {

@@ -18,6 +18,7 @@ namespace layerd::peers {
 struct UnitPart {
   std::string coordinator;         // who answered our last ask; empty: nobody did, or it was told the end
   bool is_leased = false;          // we fetch it for the site
+  bool is_sought = false;          // a source of it is looked for
   Turn turn;                       // we fetch it without a lease
   TimePoint told{};                // when the coordinator heard of it last
   ByteCount have = 0;              // bytes from the unit's beginning
@@ -69,11 +70,17 @@ class ShareCore : public std::enable_shared_from_this<ShareCore> {
   // A stream from a member begins.
   void begins(std::uint32_t unit, const std::shared_ptr<UnitStream>& stream, ByteCount total);
   void set_leased(UnitPart& part, bool is_leased);
+  // Who asks us for the unit meanwhile waits for what comes of it.
+  void seeks(std::uint32_t unit) { part(unit).is_sought = true; }
   // Whom the coordinator shall not name.
   std::vector<std::string> avoided(std::uint32_t unit);
   void avoid(std::uint32_t unit, const std::string& member);
   // Is a stream from this member, fed by `path`, one that leads to wrong bytes as far as is known?
   bool is_tainted(std::uint32_t unit, const std::string& member, const std::vector<std::string>& path);
+  // Is it known what the unit must be?
+  bool is_claimed(std::uint32_t unit) { return expected(unit, part(unit)).has_value(); }
+  // Members spoiled an attempt at this blob: from now on they bring only what can be compared at once.
+  bool is_careful() const { return parts_.suspects.count(blob_.digest) != 0; }
   // The next source is our own upstream request.
   void begins_upstream(std::uint32_t unit);
   // The coordinator is told that nothing is to be expected of us.
@@ -101,6 +108,7 @@ class ShareCore : public std::enable_shared_from_this<ShareCore> {
   std::optional<Digest> expected(std::uint32_t unit, const UnitPart& part) const;
   bool refuse(std::uint32_t unit, UnitPart& part, const Digest& sha256);
   void note_chain(UnitPart& part) const;
+  void settled(std::uint32_t unit, UnitPart& part);
   void settle_single(const std::vector<Digest>& units);
   ByteCount begin_of(std::uint32_t unit) const { return is_whole_ ? 0 : unit * kUnit; }
 

@@ -21,6 +21,14 @@ Site::Site(Loop& loop, Wire& wire, Shelf& shelf, Metrics& metrics, SiteSettings 
       if (share->blob().digest == unit.blob.digest && share->want(unit)) return true;
     return false;
   });
+  parts_->uploads.set_sought([parts = parts_.get()](const UnitKey& key) {
+    for (auto* share : parts->shares) {
+      if (share->blob().digest != key.digest || share->is_whole() != key.whole) continue;
+      const auto* part = share->find_part(key.unit);
+      if (part != nullptr && part->is_sought) return true;
+    }
+    return false;
+  });
   sweep();
 }
 

@@ -25,6 +25,7 @@ class UnitSearch final : public Pending<UnitSource> {
     auto& one = part();
     one.in_vain = one.in_vain > 0 && rest_.first <= one.sought_from ? one.in_vain + 1 : 1;
     one.sought_from = rest_.first;
+    share_->seeks(unit_);
     constexpr unsigned kFree = 4;
     if (one.in_vain <= kFree) {
       pending_ = parts_.loop.post([this] { first(); });
@@ -86,6 +87,7 @@ class UnitSearch final : public Pending<UnitSource> {
     ask.have = part().have;
     ask.rights = share_->rights();
     ask.avoid = share_->avoided(unit_);
+    ask.needs_claim = must_wait_for_claim();
     pending_ = ask_coordinator(parts_, std::move(ask), [this](Result<Directed> directed) {
       if (!directed) return count_out(), without_coordinator();
       if (directed->answer.kind != AskAnswer::Kind::fetch) count_out();
@@ -111,11 +113,22 @@ class UnitSearch final : public Pending<UnitSource> {
         leased_ = true;
         return holders_are_known_ ? from_holders(After::upstream_leased) : void();
       case AskAnswer::Kind::from:
+        if (must_wait_for_claim()) return wait_for_claim();
         return consider(answer.sources, After::ask);
       case AskAnswer::Kind::busy:
+        if (must_wait_for_claim()) return wait_for_claim();
+        [[fallthrough]];
       case AskAnswer::Kind::redirect:
         return again_in(answer.wait);
     }
+  }
+
+  // A blob that members spoiled once they shall not spoil again: each of their units is compared with what
+  // upstream gave to somebody, when that is known, or it is fetched upstream.
+  bool must_wait_for_claim() { return share_->is_careful() && !share_->is_claimed(unit_); }
+  void wait_for_claim() {
+    if (++claim_waits_ > parts_.settings.claim_waits) return without_coordinator();
+    pending_ = parts_.loop.after(parts_.settings.claim_wait, "peers: a unit's hash", [this] { ask(); });
   }
 
   void again_in(Duration wait) {
@@ -152,6 +165,7 @@ class UnitSearch final : public Pending<UnitSource> {
 
   // Who of these is the least busy? One alone is not asked before.
   void consider(std::vector<std::string> ids, After after) {
+    if (must_wait_for_claim()) ids.clear();
     for (const auto& id : ids)  // the coordinator does not know whom we cannot, or do not want to, ask
       if (!parts_.is_source(id)) share_->avoid(unit_, id);
     std::erase_if(ids, [this](const std::string& id) { return is_avoided(id); });
@@ -314,7 +328,7 @@ class UnitSearch final : public Pending<UnitSource> {
   const std::uint32_t unit_;
   const ByteRange rest_;
   const UnitName name_;
-  unsigned rounds_ = 0, slot_waits_ = 0;
+  unsigned rounds_ = 0, slot_waits_ = 0, claim_waits_ = 0;
   bool is_counted_ = false;        // among the asks that are under way
   std::vector<std::string> full_;  // candidates without a slot
   bool leased_ = false;            // waits for the holders to be known

@@ -115,6 +115,14 @@ ProbeAnswer Uploads::probe(const Probe& probe) const {
   return answer;
 }
 
+// Would the asker, or somebody it feeds, be fed by itself?
+std::optional<Error> Uploads::circle(const std::string& from, const UnitGet& get) const {
+  for (const auto& feeder : streams_.path_of(key_of(get.unit)))
+    if (feeder == from || contains(get.path, feeder))
+      return Error{Errc::not_found, "this node is fed by " + feeder + " itself"};
+  return std::nullopt;
+}
+
 std::optional<Error> Uploads::refusal(const std::string& from, const UnitGet& get) const {
   const auto& blob = get.unit.blob;
   if (!may_share_(blob.registry, blob.repository))
@@ -125,57 +133,95 @@ std::optional<Error> Uploads::refusal(const std::string& from, const UnitGet& ge
   const auto held = shelf_.held(blob, range_of(get.unit, std::nullopt));
   if (!held || (!held->complete && !held->running))
     return Error{Errc::not_found, "this node does not have " + blob.digest.str()};
-  const auto key = key_of(get.unit);
-  for (const auto& feeder : streams_.path_of(key))
-    if (feeder == from || std::find(get.path.begin(), get.path.end(), feeder) != get.path.end())
-      return Error{Errc::not_found, "this node is fed by " + feeder + " itself"};
-  if (state_->running >= settings_.uploads || children_of(key).size() >= settings_.children)
+  if (auto why = circle(from, get)) return why;
+  if (state_->running >= settings_.uploads || children_of(key_of(get.unit)).size() >= settings_.children)
     return Error{Errc::overloaded, "this node gives to as many members as it may"};
   return std::nullopt;
 }
 
+// From the question to the answer's head.
+struct Uploads::Opening final : Pending<std::unique_ptr<Upload>> {
+  Opening(std::string from_, UnitGet get_, Done<std::unique_ptr<Upload>> done)
+      : Pending(std::move(done)), from(std::move(from_)), get(std::move(get_)) {}
+  void on_cancel() noexcept override { stop(); }
+  void stop() {
+    inner.reset();
+    patience.reset();
+    upload.reset();
+  }
+  void end(Error why) {
+    stop();
+    answer(std::move(why));
+  }
+  const std::string from;
+  const UnitGet get;
+  std::unique_ptr<Running> upload;
+  bool is_waiting = false;  // for a source of ours
+  Ticket inner, patience;
+};
+
 Ticket Uploads::open(const std::string& from, const UnitGet& get, Done<std::unique_ptr<Upload>> done) {
-  struct Opening final : Pending<std::unique_ptr<Upload>> {
-    using Pending::Pending;
-    void on_cancel() noexcept override { stop(); }
-    void stop() {
-      inner.reset();
-      patience.reset();
-      upload.reset();
-    }
-    void end(Error why) {
-      stop();
-      answer(std::move(why));
-    }
-    std::unique_ptr<Running> upload;
-    Ticket inner, patience;
-  };
-  auto opening = std::make_shared<Opening>(std::move(done));
+  auto opening = std::make_shared<Opening>(from, get, std::move(done));
   if (auto why = refusal(from, get)) {
     opening->inner = loop_.post([self = opening.get(), why = *std::move(why)] { self->answer(why); });
     return Ticket(std::move(opening));
   }
   opening->upload = std::make_unique<Running>(state_, key_of(get.unit), from);
-  opening->upload->path = streams_.path_of(key_of(get.unit));
-  opening->upload->rights = shelf_.rights(get.unit.blob.registry, get.unit.blob.repository);
   // A download that still looks for its own first source may not know the size. The asker does not wait for
   // ever: it thinks that who is silent is dead.
   opening->patience = loop_.after(settings_.size_wait, "peers: upload's size", [self = opening.get()] {
-    self->end({Errc::overloaded, "the size of the blob is not known here yet"});
+    self->end({Errc::overloaded, self->is_waiting ? "it is not known here yet who brings the unit"
+                                                  : "the size of the blob is not known here yet"});
   });
-  const auto opened = [self = opening.get()](Result<cache::SourcePtr> source) {
-    if (!source) return self->end(source.error());
-    self->upload->source = *std::move(source);
-    self->inner = self->upload->source->size([self](Result<ByteCount> total) {
-      if (!total) return self->end(total.error());
-      auto upload = std::move(self->upload);
-      self->patience.reset();
-      upload->total = *total;
-      self->answer(std::unique_ptr<Upload>(std::move(upload)));
-    });
-  };
-  opening->inner = shelf_.open(get.unit.blob, opened);
+  opening->is_waiting = must_wait(get);
+  if (opening->is_waiting) {
+    auto& waiting = waiting_[key_of(get.unit)];
+    std::erase_if(waiting, [](const auto& one) { return one.expired(); });
+    waiting.push_back(opening);
+  } else {
+    begin(*opening);
+  }
   return Ticket(std::move(opening));
+}
+
+// Bytes that are here go at once. For others those who ask for them must be told by whom they are fed.
+bool Uploads::must_wait(const UnitGet& get) const {
+  if (!is_sought_ || !is_sought_(key_of(get.unit))) return false;
+  const auto range = range_of(get.unit, std::nullopt);
+  const auto held = shelf_.held(get.unit.blob, range);
+  return held && !held->complete && range.first + held->have <= get.range.first;
+}
+
+void Uploads::settled(const UnitKey& key) {
+  const auto at = waiting_.find(key);
+  if (at == waiting_.end()) return;
+  const auto waiting = std::move(at->second);
+  waiting_.erase(at);
+  for (const auto& one : waiting) {
+    const auto opening = one.lock();
+    if (!opening || !opening->wanted()) continue;
+    opening->inner = loop_.post([this, self = opening.get()] { begin(*self); });
+  }
+}
+
+void Uploads::begin(Opening& opening) {
+  opening.is_waiting = false;
+  opening.upload->rights = shelf_.rights(opening.get.unit.blob.registry, opening.get.unit.blob.repository);
+  opening.inner =
+      shelf_.open(opening.get.unit.blob, [this, self = &opening](Result<cache::SourcePtr> source) {
+        if (!source) return self->end(source.error());
+        self->upload->source = *std::move(source);
+        self->inner = self->upload->source->size([this, self](Result<ByteCount> total) {
+          if (!total) return self->end(total.error());
+          // Who feeds us may have changed.
+          if (auto why = circle(self->from, self->get)) return self->end(*std::move(why));
+          auto upload = std::move(self->upload);
+          self->patience.reset();
+          upload->path = streams_.path_of(key_of(self->get.unit));
+          upload->total = *total;
+          self->answer(std::unique_ptr<Upload>(std::move(upload)));
+        });
+      });
 }
 
 }  // namespace layerd::peers

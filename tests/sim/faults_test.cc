@@ -40,8 +40,9 @@ TEST_CASE("the busiest node dies, with a reset or without a word") {
     SimSite site(small());
     site.at(3, [&site, silent] { site.kill(site.busiest(), silent); });
     const auto outcome = finish(site, silent ? "busiest dies silently" : "busiest dies");
-    CHECK(outcome.makespan < 1.4 * outcome.bound);
-    CHECK(outcome.wan_copies < 1.5);
+    // The model of this case, L9 of the lab: 1.04 copies.
+    CHECK(outcome.makespan < 1.25 * outcome.bound);
+    CHECK(outcome.wan_copies < 1.1);
   }
 }
 
@@ -114,16 +115,16 @@ TEST_CASE("a node alone fetches everything itself") {
   CHECK(outcome.requests == 0);
 }
 
-// Open: 3.2 copies where the model has 2.0; the watchdog changes to sources in other zones. By hand:
-// sim_peers "[open]".
-TEST_CASE("one copy goes to each zone over a slow link", "[large][open]") {
+TEST_CASE("one copy goes to each zone over a slow link") {
   auto scenario = small(24);
   scenario.zones = 3;
   scenario.links.zone = 100 * kMb;
   SimSite site(scenario);
   const auto outcome = finish(site, "three zones");
   std::cout << "zone copies " << outcome.zone_copies << "\n";
-  CHECK(outcome.zone_copies < 2.4);  // two zones besides that of the root
+  // Two zones besides that of the root. The model: 2.0 copies, 1.22 to 1.67 times the bound by the seed.
+  CHECK(outcome.zone_copies < 2.2);
+  CHECK(outcome.makespan < 1.67 * outcome.bound);
 }
 
 namespace {
@@ -158,9 +159,7 @@ void random_schedules(std::uint64_t base, unsigned count) {
     const auto name = "seed " + std::to_string(seed) + ", " + std::to_string(nodes) + " nodes";
     INFO(name);
     const auto outcome = finish(site, name.c_str());
-    // Open: a liar in a site that falls apart at the same time can spoil a second attempt, where the claims
-    // of the first did not reach the coordinators.
-    CHECK(outcome.wrong_attempts <= (scenario.liars.empty() ? 0u : 2u));
+    CHECK(outcome.wrong_attempts <= (scenario.liars.empty() ? 0u : 1u));
     // Nobody runs in circles either while a little time passes.
     CHECK(outcome.messages < 60);
   }

@@ -85,6 +85,7 @@ TEST_CASE("a hundred nodes pull at once", "[large]") {
   const auto fast = show("N=100 W=1000", app(100, 1000));
   CHECK(fast.makespan < 1.43 * 1.1 * fast.bound);
   CHECK(fast.wan_copies < 1.02);
+  CHECK(fast.requests < 245 * 1.1);
 }
 
 TEST_CASE("a thousand nodes pull at once", "[large]") {
@@ -95,6 +96,7 @@ TEST_CASE("a thousand nodes pull at once", "[large]") {
   const auto fast = show("N=1000 W=1000", app(1000, 1000));
   CHECK(fast.makespan < 1.73 * 1.1 * fast.bound);
   CHECK(fast.wan_copies < 1.02);
+  CHECK(fast.requests < 245 * 1.1);
 }
 
 TEST_CASE("L1, L2, L7 and L10 of the lab: the WAN is the limit") {

@@ -50,6 +50,10 @@ void Network::stop(const FlowPtr& flow) {
   if (flow->src == kWan && flow->next == flow->end) ++warm_[index(flow->dst)];
 }
 
+Duration Network::head_after(const Flow& flow) const {
+  return flow.opened - loop_.now() + seconds(links_.wan_rtt / 2);
+}
+
 // When the registry can have sent the flow's next block: set-up, request, slow start, window.
 double Network::ready_at(const Flow& flow) const {
   const double sent = static_cast<double>(std::min(flow.next + links_.block, flow.end) - flow.first);

@@ -52,6 +52,8 @@ class Network {
 
   void start(const FlowPtr& flow);
   void stop(const FlowPtr& flow);
+  // From now until the head of the registry's answer is here, for a flow from it that has been started.
+  Duration head_after(const Flow& flow) const;
   // The sender of these may have more now.
   void kick(const FlowPtr& flow);
   void set_rate(int node, double rate) { up_[index(node)] = down_[index(node)] = rate; }

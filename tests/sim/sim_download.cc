@@ -209,6 +209,9 @@ void SimDownload::from_wan(std::uint32_t unit) {
   flow->end = end_of(unit);
   one.body = std::make_unique<SimBody>(site.loop_, site.network_, flow, nullptr);
   site.network_.start(flow);
+  // The head of the registry's answer says how long the blob is, long before the bytes have their turn.
+  if (!size_is_known)
+    heads_.push_back(site.loop_.after(site.network_.head_after(*flow), "", [this] { size_is_known = true; }));
   read(unit);
 }
 

@@ -81,6 +81,7 @@ class SimDownload {
   std::unique_ptr<peers::BlobShare> share_;
   peers::UnitWindow window_;
   ByteCount received_ = 0;
+  std::vector<Ticket> heads_;  // of the registry's answers, until the size is known
   Ticket again_;
 };
 

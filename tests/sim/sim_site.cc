@@ -176,7 +176,10 @@ void SimSite::relist(int node, const std::set<int>& without) {
 }
 
 void SimSite::began(const FlowPtr& flow) {
-  if (flows_.size() > 1'000) std::erase_if(flows_, [](const auto& one) { return one.expired(); });
+  if (flows_.size() >= most_flows_) {
+    std::erase_if(flows_, [](const auto& one) { return one.expired(); });
+    most_flows_ = std::max<std::size_t>(1'000, 2 * flows_.size());
+  }
   flows_.push_back(flow);
 }
 

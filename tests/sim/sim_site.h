@@ -108,6 +108,7 @@ class SimSite {
   std::vector<double> begun_;
   std::uint64_t asks_ = 0, gets_ = 0, probes_ = 0, tells_ = 0, others_ = 0;
   std::vector<std::weak_ptr<Flow>> flows_;  // between nodes
+  std::size_t most_flows_ = 1'000;          // before those that are over are taken out
   std::vector<double> done_;                // when healthy pullers were done
 };
 

@@ -142,6 +142,25 @@ TEST_CASE("sources of the asker's zone come first, and only one asker of a zone 
   CHECK(bench.is_from(bench.ask(6, {}, "b", 0), {2, 3, 4}));
 }
 
+// rules: a-zone-needs-somebody-who-brings-it
+TEST_CASE("who brings a unit into a zone is not sent back to those of the zone whom it feeds") {
+  Bench bench;
+  bench.ask(1, {}, "a");
+  bench.ask(2, {}, "b");  // takes it from 1 for the zone
+  bench.ask(3, {}, "b");
+  bench.ask(4, {}, "b");
+  SECTION("it asks again") { CHECK(bench.is_from(bench.ask(2, {}, "b", 1'000), {1})); }
+  SECTION("another will not have it") { CHECK(bench.is_from(bench.ask(3, {2}, "b"), {1})); }
+  SECTION("another brings it as well by now") {
+    bench.ask(3, {2}, "b");
+    CHECK(bench.is_from(bench.ask(4, {2}, "b"), {3}));
+  }
+  SECTION("somebody of the zone has all of it") {
+    bench.done(3);
+    CHECK(bench.is_from(bench.ask(2, {}, "b", 1'000), {3, 4}));
+  }
+}
+
 TEST_CASE("nobody is named to many more than his three children") {
   Bench bench;
   std::map<std::string, double> children;
@@ -174,6 +193,52 @@ TEST_CASE("what the fetcher says of a unit is told to later askers") {
   CHECK(answer.claim == digest("unit"));
   CHECK_FALSE(answer.is_proved);
   CHECK(bench.book.leases() == 0);
+}
+
+// rules: who-said-the-right-hash
+TEST_CASE("who is asked about is told whether it said the claim's hash") {
+  Bench bench;
+  bench.ask(1);
+  bench.ask(2);
+  bench.ask(3);
+  bench.ask(4);
+  Ask message;
+  message.unit = unit_name();
+  message.about = {node(1), node(2), node(3), node(4), node(9)};
+  bench.done(2);
+  CHECK(bench.ask(5, message).agree.empty());  // there is no claim yet
+  bench.done(1, "unit", true);
+  bench.done(3, "wrong");
+  CHECK(bench.ask(5, message).agree == std::vector<std::string>{node(1), node(2)});
+}
+
+// rules: a-hash-is-fetched
+TEST_CASE("where nobody knows the hash of a unit one of those who need it fetches it") {
+  Bench bench;
+  bench.ask(1);
+  bench.give_up(1);
+  bench.done(2);  // has it from somebody
+  Ask message;
+  message.unit = unit_name();
+  message.needs_claim = true;
+  CHECK(bench.ask(3, message).kind == Kind::fetch);
+  CHECK(bench.ask(4, message).kind == Kind::busy);
+  SECTION("it is fetched") {
+    bench.done(3, "unit", true);
+    const auto answer = bench.ask(4, message);
+    CHECK(bench.is_from(answer, {2, 3}));
+    CHECK(answer.claim == digest("unit"));
+  }
+  SECTION("it is not") {
+    bench.now += 11s;
+    CHECK(bench.ask(4, message).kind == Kind::fetch);
+  }
+  SECTION("two who fetched it disagree") {
+    bench.done(3, "unit", true);
+    bench.done(1, "other", true);
+    CHECK(bench.ask(4, message).kind == Kind::fetch);
+    CHECK(bench.ask(5, message).kind == Kind::fetch);
+  }
 }
 
 TEST_CASE("claims that disagree are both dropped, and a proof overrules them") {

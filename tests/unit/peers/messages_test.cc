@@ -39,7 +39,8 @@ bool names(const Error& error, std::string_view field) {
 }  // namespace
 
 TEST_CASE("an ask comes back as it was written") {
-  const Ask ask{unit_name(), 123, 4, "rack-1", Rights::client, {"10.0.0.1:5152"}, {"[fd00::1]:5152"}, 2};
+  const Ask ask{unit_name(),        123, 4,    "rack-1",         Rights::client, {"10.0.0.1:5152"},
+                {"[fd00::1]:5152"}, 2,   true, {"10.0.0.3:5152"}};
   const auto back = there_and_back(ask, parse_ask);
   CHECK(back.unit.blob.key() == "docker.io/library/nginx");
   CHECK(back.unit.unit == 7);
@@ -50,6 +51,8 @@ TEST_CASE("an ask comes back as it was written") {
   CHECK(back.avoid == ask.avoid);
   CHECK(back.dead == ask.dead);
   CHECK(back.hops == 2);
+  CHECK(back.needs_claim);
+  CHECK(back.about == ask.about);
 }
 
 TEST_CASE("every answer to an ask comes back as it was written") {
@@ -57,11 +60,13 @@ TEST_CASE("every answer to an ask comes back as it was written") {
   CHECK(there_and_back(fetch, parse_ask_answer).lease == 10s);
   CHECK(there_and_back(fetch, parse_ask_answer).whole);
   CHECK(there_and_back(fetch, parse_ask_answer).total == 77u);
-  AskAnswer from{AskAnswer::Kind::from, {},  {"10.0.0.1:1", "10.0.0.2:2"}, {}, {}, false, {},
-                 digest("u"),           true};
+  AskAnswer from{
+      AskAnswer::Kind::from, {}, {"10.0.0.1:1", "10.0.0.2:2"}, {}, {}, false, {}, digest("u"), true,
+      {"10.0.0.4:4"}};
   CHECK(there_and_back(from, parse_ask_answer).sources == from.sources);
   CHECK(there_and_back(from, parse_ask_answer).claim == digest("u"));
   CHECK(there_and_back(from, parse_ask_answer).is_proved);
+  CHECK(there_and_back(from, parse_ask_answer).agree == from.agree);
   AskAnswer redirect{AskAnswer::Kind::redirect, {}, {}, "10.0.0.3:3", {}, false, {}, {}, false};
   CHECK(there_and_back(redirect, parse_ask_answer).member == "10.0.0.3:3");
   AskAnswer busy{AskAnswer::Kind::busy, {}, {}, {}, 250ms, false, {}, {}, false};

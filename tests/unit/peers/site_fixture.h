@@ -220,6 +220,7 @@ struct SiteBench {
   peers::Site site;
 };
 
+// What members answer.
 inline peers::AskAnswer from(std::vector<std::string> sources) {
   peers::AskAnswer answer;
   answer.kind = peers::AskAnswer::Kind::from;

@@ -110,11 +110,16 @@ TEST_CASE("after a wrong blob nothing is taken from its givers, until it shows w
   auto other = bench.find(*share, second);
   bench.loop.advance(100ms);
   share->arrived(second, digest("wrong"), false);
+  bench.wire.on_ask = [&](const std::string&, const Ask& ask) {  // who fetched it lied about it as well
+    auto claimed = from({node(4)});
+    claimed.claim = digest(ask.unit.unit == first ? "a" : "wrong");
+    return claimed;
+  };
   share->mismatched();
   one.reset();
   other.reset();
   share.reset();
-  bench.loop.advance(3s);           // nobody knows what upstream gave
+  bench.loop.advance(3s);
   CHECK(bench.begin() == nullptr);  // the next attempt: upstream alone
   const auto banned = [&bench](int number) {
     for (const auto& row : bench.site.snapshot().members)
