@@ -31,6 +31,7 @@ void Acquaintances::answered(const std::string& id, std::optional<Duration> late
   one.spoken = now;
   if (now < one.dead_until) revive(one);
   one.dead_next = {};
+  one.misses = 0;
   one.refuses = false;
 }
 
@@ -75,6 +76,8 @@ bool Acquaintances::failed(const std::string& id, const Error& why, TimePoint no
   if (!means_dead(why) && !refuses) return false;
   auto& one = at(id);
   if (now < one.dead_until) return false;
+  const bool is_heard = one.spoken != TimePoint{} && now - one.spoken < settings_.heard;
+  if (!refuses && is_heard && ++one.misses <= settings_.misses) return false;
   one.refuses = refuses;
   if (one.dead_next == Duration::zero()) one.dead_next = settings_.dead_first;
   one.died = now;

@@ -20,6 +20,7 @@ struct Acquaintance {
   TimePoint banned_until{};         // no bytes are taken from it until then
   TimePoint spoken{};               // when it was heard of last
   TimePoint revived{};              // when what it said ended its death last
+  unsigned misses = 0;              // calls that failed since it answered or brought bytes
   TimePoint died{};                 // when it became dead last
   TimePoint felt{};                 // when it was asked how it is, though dead, last
   bool refuses = false;             // it is left alone because one of the two does not admit the other
@@ -42,7 +43,8 @@ class Acquaintances {
   // spoken before is given another chance with it.
   void answered(const std::string& id, std::optional<Duration> latency, TimePoint now);
   void spoke(const std::string& id, TimePoint now);
-  // A call failed. True: the member is dead, or refuses us, from now on and was not before.
+  // A call failed. True: the member is dead, or refuses us, from now on and was not before. Who was heard of
+  // a moment ago may miss two calls: a full link is late with them.
   bool failed(const std::string& id, const Error& why, TimePoint now);
   // The dead member of the list that was left alone for longest, those that were ever heard of first.
   std::optional<std::string> next_to_feel(const MemberList& members, TimePoint now);
@@ -53,7 +55,12 @@ class Acquaintances {
   // Wrong bytes came along a chain in which it stood: it, or another of them, made them wrong.
   void suspect(const std::string& id, Duration how_long, TimePoint now);
   std::uint64_t suspicions(const std::string& id) const;
-  void gave(const std::string& id, ByteCount bytes) { at(id).bytes_in += bytes; }
+  void gave(const std::string& id, ByteCount bytes, TimePoint now) {
+    auto& one = at(id);
+    one.bytes_in += bytes;
+    one.spoken = now;
+    one.misses = 0;
+  }
   void took(const std::string& id, ByteCount bytes) { at(id).bytes_out += bytes; }
   void fault(const std::string& id, std::string_view what);
 

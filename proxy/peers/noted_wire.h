@@ -50,8 +50,7 @@ class NotedWire final : public Wire {
       if (result) {
         acquaintances_.answered(id, latency, now);
       } else if (means_dead(result.error()) || means_refused(result.error())) {
-        acquaintances_.failed(id, result.error(), now);
-        coordinator_.book().gone(id);
+        if (acquaintances_.failed(id, result.error(), now)) coordinator_.book().gone(id);
       } else {
         acquaintances_.answered(id, latency, now);  // a refusal is an answer
         if (result.error().code == Errc::upstream_protocol) acquaintances_.fault(id, result.error().message);

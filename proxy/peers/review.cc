@@ -49,6 +49,7 @@ class Review {
     const auto share = stream_.share();
     const auto* part = share ? share->find_part(stream_.unit().unit) : nullptr;
     if (part == nullptr || part->has_complained || !suspicion_.is_slow || !is_slow_node(root)) return;
+    if (parts_.speeds.upstream_brings_less(parts_.settings.faster * rate(), parts_.now())) return;
     suspicion_.needs_root = true;
   }
 

@@ -131,6 +131,9 @@ void ShareCore::progress(std::uint32_t unit, ByteCount have) {
   if (one->source.empty()) {
     parts_.metrics.bytes_from_upstream.add(more);
     parts_.speeds.received(more, parts_.now());
+    const std::chrono::duration<double> age = parts_.now() - one->began;
+    if (one->began != TimePoint{} && age.count() > 1 && one->have > one->began_at)
+      parts_.speeds.upstream(static_cast<double>(one->have - one->began_at) / age.count(), parts_.now());
   }
   if (!one->is_leased || parts_.now() - one->told < parts_.settings.alive_every) return;
   one->told = parts_.now();

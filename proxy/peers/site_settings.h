@@ -36,6 +36,8 @@ struct SiteSettings {
   Duration dead_first =
       std::chrono::seconds(30);                  // a member that cannot be connected to is left alone, twice
   Duration dead_most = std::chrono::minutes(5);  // as long each time, up to this
+  Duration heard = std::chrono::seconds(2);      // who was heard of so lately ...
+  unsigned misses = 2;                           // ... may miss so many calls before it counts as dead
   Duration outage = std::chrono::seconds(2);     // who became dead within it came back together, too
   Duration feel_every =
       std::chrono::seconds(1);  // a dead member is asked how it is, while blobs are pulled ...

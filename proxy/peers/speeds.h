@@ -27,6 +27,17 @@ class Speeds {
     return *middle;
   }
 
+  // bytes per second of one of our own upstream requests; the best of some seconds counts
+  void upstream(double rate, TimePoint now) {
+    if (rate < upstream_ && now - upstream_at_ < std::chrono::seconds(5)) return;
+    upstream_ = rate;
+    upstream_at_ = now;
+  }
+  // Is a request of our own known to bring less than that? Then another way to upstream is of no use.
+  bool upstream_brings_less(double rate, TimePoint now) const {
+    return upstream_ > 0 && now - upstream_at_ < std::chrono::seconds(60) && upstream_ < rate;
+  }
+
   // Bytes from anywhere.
   void received(ByteCount bytes, TimePoint now) {
     if (now - second_began_ >= std::chrono::seconds(1)) {
@@ -51,6 +62,8 @@ class Speeds {
   TimePoint second_began_{};
   ByteCount in_second_ = 0;
   double last_ = 0, best_ = 0;
+  double upstream_ = 0;
+  TimePoint upstream_at_{};
 };
 
 }  // namespace layerd::peers

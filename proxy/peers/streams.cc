@@ -83,7 +83,7 @@ void UnitStream::leave(Error why) {
 void UnitStream::arrived(ByteCount bytes) {
   received_ += bytes;
   last_byte_ = streams_.loop_.now();
-  streams_.acquaintances_.gave(member_, bytes);
+  streams_.acquaintances_.gave(member_, bytes, last_byte_);
   streams_.metrics_.bytes_from_members.add(bytes);
   streams_.speeds_.received(bytes, last_byte_);
 }

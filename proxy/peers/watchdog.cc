@@ -62,8 +62,10 @@ void Watchdog::look(const std::shared_ptr<UnitStream>& stream, Rates rates) {
   // What our streams bring one by one at present: where all are slow, it is not this root.
   const double others = parts_.speeds.present(now) / static_cast<double>(std::max<std::size_t>(running(), 1));
   const double usual = std::min(median, others);
-  // Another way to upstream is of no use where our own link is full.
-  const bool has_room = parts_.speeds.present(now) < parts_.speeds.best_of_all() / 2;
+  // Another way to upstream is of no use where our own link is full, or what we ask upstream for comes no
+  // faster.
+  const bool has_room = parts_.speeds.present(now) < parts_.speeds.best_of_all() / 2 &&
+                        !parts_.speeds.upstream_brings_less(settings.faster * rate, now);
   suspicion.needs_root = has_room && usual > 0 && rate * settings.faster < usual &&
                          age.count() > std::max(3.0, 2 * static_cast<double>(stream->range().size()) / usual);
   const bool is_stalled = stream->is_awaited() && now - stream->last_byte() >= settings.stalled;

@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <mutex>
+#include <set>
 #include <stdexcept>
 #include <thread>
 
@@ -27,9 +29,7 @@ bool accepts(std::uint16_t port) {
   return open;
 }
 
-}  // namespace
-
-std::uint16_t free_port() {
+std::uint16_t kernels_choice() {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address = loopback(0);
   socklen_t size = sizeof address;
@@ -38,6 +38,20 @@ std::uint16_t free_port() {
   close(fd);
   if (!found) throw std::runtime_error("no free port on 127.0.0.1");
   return ntohs(address.sin_port);
+}
+
+}  // namespace
+
+// A port the kernel has just given and got back may be given again at once: each is handed out once.
+std::uint16_t free_port() {
+  static std::mutex mutex;
+  static std::set<std::uint16_t> given;
+  for (int tries = 0; tries < 100; ++tries) {
+    const std::uint16_t port = kernels_choice();
+    const std::lock_guard lock(mutex);
+    if (given.insert(port).second) return port;
+  }
+  throw std::runtime_error("the kernel gives the same ports of 127.0.0.1 again and again");
 }
 
 bool wait_for_port(std::uint16_t port, std::chrono::milliseconds timeout) {

@@ -25,6 +25,7 @@ struct Known {
 TEST_CASE(
     "a member that speaks to us and cannot be reached is tried now and then, not at each of its words") {
   Known known;
+  known.settings.misses = 0;
   CHECK(known.all.failed("10.0.0.7:5152", known.unreachable, known.now));
   known.all.spoke("10.0.0.7:5152", known.now += 1s);
   CHECK_FALSE(known.all.is_dead("10.0.0.7:5152", known.now));  // it may have come back
@@ -41,7 +42,7 @@ TEST_CASE(
 TEST_CASE("ids that somebody makes up are not remembered without end, who was banned is") {
   Known known;
   known.all.ban("10.0.0.8:5152", 1h, "wrong bytes", known.now);
-  known.all.gave("10.0.0.9:5152", 1000);
+  known.all.gave("10.0.0.9:5152", 1000, known.now);
   for (int i = 0; i < 20'000; ++i)
     known.all.spoke(fmt::format("10.1.{}.{}:5152", i / 250, i % 250), known.now);
   CHECK(known.all.all().size() <= 8'192);
@@ -54,6 +55,7 @@ TEST_CASE("who fell silent together comes back together, who was never heard of 
   Known known;
   for (const char* id : {"10.0.0.2:5152", "10.0.0.3:5152", "10.0.0.4:5152"})
     known.all.answered(id, 1ms, known.now);
+  known.now += 3s;
   CHECK(known.all.failed("10.0.0.4:5152", known.unreachable, known.now));
   known.now += 10s;
   for (const char* id : {"10.0.0.2:5152", "10.0.0.3:5152", "10.0.0.5:5152"})
@@ -76,6 +78,7 @@ TEST_CASE(
   CHECK_FALSE(known.all.next_to_feel(members, known.now));
   known.all.answered("10.0.0.3:5152", 1ms, known.now);
   known.all.answered("10.0.0.4:5152", 1ms, known.now);
+  known.now += 3s;
   for (int i = 2; i <= 9; ++i)  // 5 to 9 are not of the list
     known.all.failed(fmt::format("10.0.0.{}:5152", i), known.unreachable, known.now);
   std::vector<std::string> asked;
@@ -86,4 +89,37 @@ TEST_CASE(
   CHECK_FALSE(known.all.next_to_feel(members, known.now));
   known.all.failed("10.0.0.2:5152", known.unreachable, known.now);
   CHECK(known.all.next_to_feel(members, known.now) == "10.0.0.2:5152");
+}
+
+// rules: heard-is-not-dead
+TEST_CASE("who was heard of a moment ago is not dead because a full link delays our call") {
+  Known known;
+  const auto fails = [&known] { return known.all.failed("10.0.0.7:5152", known.unreachable, known.now); };
+  switch (GENERATE(0, 1, 2)) {
+    case 0:
+      known.all.answered("10.0.0.7:5152", 1ms, known.now);
+      break;
+    case 1:
+      known.all.spoke("10.0.0.7:5152", known.now);
+      break;
+    default:
+      known.all.gave("10.0.0.7:5152", 65'536, known.now);
+  }
+  known.now += 1s;
+  CHECK_FALSE(fails());
+  CHECK_FALSE(fails());
+  CHECK_FALSE(known.all.is_dead("10.0.0.7:5152", known.now));
+  CHECK(known.all.all().at("10.0.0.7:5152").faults == 2);
+  SECTION("the third call is too many, though it goes on speaking") {
+    known.all.spoke("10.0.0.7:5152", known.now);
+    CHECK(fails());
+  }
+  SECTION("an answer forgives what was missed") {
+    known.all.answered("10.0.0.7:5152", 1ms, known.now);
+    CHECK_FALSE(fails());
+  }
+  SECTION("silence does not") {
+    known.now += 1s;
+    CHECK(fails());
+  }
 }

@@ -108,6 +108,7 @@ TEST_CASE("a node whose cable was out finds its site again as soon as one member
   auto first = bench.find(*share, 0);
   bench.loop.advance(1s);
   CHECK(first->is_upstream());
+  bench.loop.advance(3s);  // nobody was heard of lately
   const auto ask = bench.wire.on_ask;
   bench.wire.on_ask = nullptr;  // nobody is there
   bench.wire.on_probe = nullptr;
