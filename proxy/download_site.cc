@@ -83,6 +83,10 @@ void Download::unit_from_member(std::uint32_t unit, peers::UnitSource source) {
 
 // As long as no source is known the fetcher walks the endpoints; from then on we choose.
 void Download::unit_from_upstream(std::uint32_t unit, ByteRange rest) {
+  LogLine(LogLevel::debug, "unit_upstream")
+      .field("digest", digest_.str())
+      .field("unit", std::uint64_t{unit})
+      .field("from", std::to_string(rest.first));
   if (state_ == State::connecting) return connect(unit);
   const auto choice = places_.choose(parts_->loop.now());
   if (choice.place) return start_segment(Segment::Purpose::unit, rest, *choice.place, unit);
@@ -147,6 +151,10 @@ void Download::units_turned_whole() {
 void Download::unit_failed(std::unique_ptr<Segment> segment, const Error& error) {
   const std::uint32_t unit = *segment->unit;
   if (segment->member.empty()) {
+    LogLine(LogLevel::debug, "unit_left")
+        .field("digest", digest_.str())
+        .field("unit", std::uint64_t{unit})
+        .field("err", error.message);
     if (!may_pass(error.code) || !places_.has_served() || !units_->hold(unit)) units_->failed(unit, error);
     // A member's word about the size led us past the end.
     if (error.code == Errc::range_unsatisfiable && size_ && !size_place_) return member_lied(error);
@@ -159,7 +167,7 @@ void Download::unit_failed(std::unique_ptr<Segment> segment, const Error& error)
   } else {
     LogLine(LogLevel::info, "member_left")
         .field("digest", digest_.str())
-        .field("unit", std::to_string(unit))
+        .field("unit", std::uint64_t{unit})
         .field("member", segment->member)
         .field("err", error.message);
     units_->failed(unit, error);

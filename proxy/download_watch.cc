@@ -37,8 +37,13 @@ bool Download::watch_stalls() {
     }
     if (now - segment->marked_at() < settings.drip_window) continue;
     if (segment->since_mark() < settings.drip_bytes && places_.has_other(*segment->place)) {
+      const Error slow{Errc::upstream_timeout, fmt::format("{} is too slow", name)};
       places_.prefer_another(*segment->place);
-      places_.note({Errc::upstream_timeout, fmt::format("{} is too slow", name)});
+      if (units_ && segment->unit) {
+        segment_failed(take_out(*segment), slow);
+        return false;
+      }
+      places_.note(slow);
       const auto dropped = take_out(*segment);
       fill();
       return false;
@@ -88,8 +93,10 @@ void Download::watch_speed() {
   if (segments_.size() < allowed_) fill();
 }
 
-// A reader that waits far ahead of every segment gets one of its own, if the way there is long.
+// A reader that waits far ahead of every segment gets one of its own, if the way there is long. Units are
+// looked for where readers wait, and what the site is looking for is not fetched beside it.
 void Download::look_ahead() {
+  if (units_) return;
   const auto& settings = parts_->settings;
   const TimePoint now = parts_->loop.now();
   const auto choice = places_.choose(now);

@@ -143,6 +143,23 @@ TEST_CASE("units that upstream has brought nothing of are looked for again when 
   }
 }
 
+// rules: site-is-looked-for-alone
+TEST_CASE("what the site is looking for is not fetched beside it, however long that takes") {
+  SharedBench at(120_MiB);
+  at.settings.ahead_wait = 0s;
+  at.start();
+  at.table->share_with(&at.site, nullptr);
+  at.fetcher.at("a").chunk_after = 5ms;
+  at.join();
+  at.loop.advance(200ms);
+  at.site.find_after = 5s;
+  at.join({100_MiB, 101_MiB});
+  at.loop.advance(3s);
+  for (const auto& asked : at.fetcher.asked()) CHECK(asked.range->first % 8_MiB == 0);
+  REQUIRE(at.run());
+  at.site.late.clear();
+}
+
 TEST_CASE("who never had a byte from upstream keeps no lease for it") {
   SharedBench at(24_MiB);
   at.site.from_member = {{0, ""}};

@@ -41,14 +41,18 @@ struct Site final : peers::Sharing {
     Ticket find(std::uint32_t unit, ByteRange rest, Done<peers::UnitSource> done) override {
       site.found.push_back({unit, rest});
       auto call = std::make_shared<Pending<peers::UnitSource>>(std::move(done));
-      site.loop.post_detached([this, call, unit, rest] {
+      const auto answer = [this, call, unit, rest] {
         if (!call->wanted()) return;
         if (!whole && site.found.size() >= site.turns_whole_at) {
           whole = true;
           return call->answer(Error{Errc::canceled, "upstream ignores ranges for this blob"});
         }
         call->answer(site.source_of(unit, rest));
-      });
+      };
+      if (site.find_after == Duration::zero())
+        site.loop.post_detached(answer);
+      else
+        site.late.push_back(site.loop.after(site.find_after, "", answer));
       return Ticket(call);
     }
     void progress(std::uint32_t, ByteCount) override { ++site.alive; }
@@ -115,8 +119,10 @@ struct Site final : peers::Sharing {
       from_member;  // unit -> what the member holds for the whole blob; empty: it
   std::map<std::uint32_t, Digest> claims;
   std::optional<ByteCount> claims_total;
-  std::optional<ByteCount> cut;       // the next member's body breaks off after so many bytes
-  bool are_back = false;              // members, since units were sent upstream
+  std::optional<ByteCount> cut;  // the next member's body breaks off after so many bytes
+  bool are_back = false;         // members, since units were sent upstream
+  Duration find_after{};         // zero: posted
+  std::vector<Ticket> late;
   bool silent = false;                // members give no byte
   bool leaves_when_it_fails = false;  // the member
   unsigned refusals = 0;
