@@ -75,7 +75,9 @@ class Review {
 
   void on_source(Result<ProbeAnswer> how) {
     if (!how) {
-      if (means_dead(how.error())) leave("it does not answer any more");
+      // On a full link a probe comes too late, and the bytes come all the same.
+      const bool is_silent = parts_.now() - stream_.last_byte() >= parts_.settings.watch;
+      if (means_dead(how.error()) && is_silent) leave("it does not answer any more");
       return;
     }
     if (contains(how->path, parts_.self())) return leave("it is fed by this node itself");

@@ -25,6 +25,37 @@ TEST_CASE("a source that says nothing any more is left") {
   CHECK(why->diagnosis == "member_left");
 }
 
+// rules: bytes-outweigh-probes
+TEST_CASE("a source whose bytes come is not left because it does not answer a probe") {
+  SiteBench bench;
+  everybody_answers(bench, from({node(3)}));
+  auto share = bench.begin();
+  auto found = bench.find(*share, bench.unit_of(2));
+  bench.loop.advance(100ms);
+  REQUIRE(found->is_member(node(3)));
+  auto& body = *(*found->result)->body;
+  std::optional<Error> why;
+  Ticket reading;
+  std::function<void()> next = [&] {
+    reading = body.read(65536, [&](const Result<Bytes>& bytes) {
+      if (!bytes)
+        why = bytes.error();
+      else
+        next();
+    });
+  };
+  next();
+  bench.wire.on_probe = nullptr;
+  for (int i = 0; i < 60; ++i) {
+    bench.wire.taps[node(3)]->give(1'000);
+    bench.loop.advance(100ms);
+  }
+  CHECK_FALSE(why);
+  CHECK(bench.wire.count("probe " + node(3)) > 0);
+  bench.loop.advance(6s);
+  CHECK(why);  // now it is silent
+}
+
 TEST_CASE("a source that is fed by ourselves is left") {
   SiteBench bench;
   everybody_answers(bench, from({node(3)}));
