@@ -306,6 +306,7 @@ void Download::end(Counter& counter) {
   counter.add();
   deadline_.reset();
   ended_ = parts_->loop.post([this] {
+    ended_.reset();
     if (events_) events_->ended(*this);
   });
 }
@@ -344,7 +345,8 @@ void Download::enter(DownloadFollower& follower) {
 void Download::leave(DownloadFollower& follower) {
   followers_.remove(&follower);
   parts_->metrics.followers.add(-1);
-  if (followers_.empty() && is_running() && events_) events_->deserted(*this);
+  // Nor is it lost that it has ended: the table holds it until it was told.
+  if (followers_.empty() && (is_running() || ended_.held()) && events_) events_->deserted(*this);
 }
 
 void Download::wake_followers() {

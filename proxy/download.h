@@ -44,8 +44,9 @@ class Download final : public std::enable_shared_from_this<Download>,
   // What the table wants to know. Both may destroy the download; they are called last.
   struct Events {
     virtual ~Events() = default;
-    virtual void ended(Download& download) = 0;     // committed, failed or passing through
-    virtual void deserted(Download& download) = 0;  // the last follower left a running download
+    virtual void ended(Download& download) = 0;  // committed, failed or passing through
+    // The last follower left a download that runs, or whose end was not told yet.
+    virtual void deserted(Download& download) = 0;
   };
 
   // connect: how long the first head may take.

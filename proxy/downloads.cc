@@ -130,7 +130,7 @@ void DownloadTable::ended(Download& download) {
 // The rule for the last one leaving: linger for those who come back (containerd hangs up on every
 // chunk), then finish what is nearly finished, else stop; what came stays on disk for a resume.
 void DownloadTable::deserted(Download& download) {
-  if (draining_) return;
+  if (draining_ && download.is_running()) return;
   keep(download.shared_from_this(), parts_->settings.linger, false);
 }
 

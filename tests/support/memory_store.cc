@@ -264,6 +264,7 @@ Ticket MemoryStore::commit(cache::PartialBlobPtr partial, Done<cache::StoredBlob
     return answer<cache::StoredBlobPtr>(Error{Errc::local_io, "cannot rename"}, std::move(done));
   }
   ++commits;
+  if (on_commit) on_commit();
   const Digest digest = partial->digest();
   auto bytes = std::make_shared<const std::string>(static_cast<MemoryPartial&>(*partial).take());
   blobs_[digest] = bytes;

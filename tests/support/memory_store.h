@@ -2,6 +2,7 @@
 // work is answered by posting, or by real worker threads. It can be told to fail.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -23,7 +24,8 @@ class MemoryStore final : public cache::BlobStore {
   bool begin_fails = false;
   std::optional<ByteCount> write_fails_from;  // a write that begins here or later: no_space
   bool commit_fails = false;
-  Duration write_takes{};  // virtual time of each write
+  std::function<void()> on_commit;  // before its answer is posted
+  Duration write_takes{};           // virtual time of each write
   unsigned commits = 0;
   unsigned mismatches = 0;
   ByteCount largest_partial_read = 0;  // asked of a partial blob at once

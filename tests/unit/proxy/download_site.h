@@ -91,7 +91,7 @@ struct Site final : peers::Sharing {
     if (mismatches > 0 && !finds_liar) return nullptr;
     return std::make_unique<Share>(*this);
   }
-  void stored(const Digest&) override {}
+  void stored(const Digest& digest) override { stored_here.push_back(digest); }
   void removed(const Digest&) override {}
 
   Result<peers::UnitSource> source_of(std::uint32_t unit, ByteRange rest) {
@@ -123,6 +123,7 @@ struct Site final : peers::Sharing {
   bool are_back = false;         // members, since units were sent upstream
   Duration find_after{};         // zero: posted
   std::vector<Ticket> late;
+  std::vector<Digest> stored_here;
   bool silent = false;                // members give no byte
   bool leaves_when_it_fails = false;  // the member
   unsigned refusals = 0;

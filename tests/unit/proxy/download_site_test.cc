@@ -225,6 +225,26 @@ TEST_CASE("a blob that came for one repository alone is told of, one that came f
   }
 }
 
+// rules: an-end-is-told
+TEST_CASE("a blob whose last client hangs up as it is committed is told of all the same") {
+  SharedBench at(1_MiB);
+  std::vector<std::string> told;
+  at.table->when_alone([&told](const std::string& repository, const Digest&) { told.push_back(repository); });
+  at.join().pace = 50ms;  // it reads yet when the blob is committed
+  const std::weak_ptr<proxy::Download> download = at.table->running_download(at.digest);
+  // Behind the end of the download, and before anybody is told of it.
+  std::function<void()> leave = [&] {
+    if (download.lock()->is_running()) return at.loop.post_detached([&] { leave(); });
+    at.clients.clear();
+  };
+  at.store.on_commit = [&] { at.loop.post_detached([&] { leave(); }); };
+  at.loop.advance(1s);
+  REQUIRE(at.clients.empty());
+  CHECK(told == std::vector<std::string>{"registry.test/library/app"});
+  CHECK(at.site.stored_here == std::vector<Digest>{at.digest});
+  CHECK(download.expired());
+}
+
 TEST_CASE("whose bytes a running download has is known") {
   DownloadBench at;
   at.fetcher.at("a").chunk_after = 5ms;
