@@ -4,6 +4,7 @@ import base64
 import os
 import secrets
 import socket
+import subprocess
 import sys
 import time
 
@@ -199,8 +200,42 @@ class Layerd(Alone):
     def configuration(self, node):
         listed = ", ".join(f"'{address}:{PEER_PORT}'" for address in self.members(node))
         return super().configuration(node) + (
-            f"peers: {{listen: '{node_address(node)}:{PEER_PORT}', site: lab, "
-            f"secret_file: {self.secrets.get(node, self.secret_file)}, members: [{listed}]}}\n")
+            f"peers: {{listen: '{node_address(node)}:{PEER_PORT}', site: lab, {self.proof(node)}, members: [{listed}]}}\n")
+
+    def proof(self, node):
+        """What makes it a member."""
+        return f"secret_file: {self.secrets.get(node, self.secret_file)}"
 
 
-CONTENDERS = {each.name: each for each in (Direct, Alone, Distribution, Nginx, Layerd)}
+class Certificates(Layerd):
+    """layerd with peers that know each other by certificates of a CA of the lab."""
+    name = "certificates"
+
+    def __init__(self, lab, net, case):
+        super().__init__(lab, net, case)
+        self.folder = lab.folder("ca")
+        self.openssl("req", "-x509", *self.new_key("ca"), "-days", "2", "-subj", "/CN=lab", "-out", self.file("ca.crt"))
+
+    def file(self, name):
+        return os.path.join(self.folder, name)
+
+    def new_key(self, name):
+        return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", self.file(name + ".key")]
+
+    @staticmethod
+    def openssl(*words):
+        subprocess.run(["openssl", *words], check=True, capture_output=True)
+
+    def proof(self, node):
+        name = f"n{node}"
+        extensions = ["-addext", f"subjectAltName=DNS:{name}.lab.test", "-addext", "extendedKeyUsage=clientAuth,serverAuth"]
+        self.openssl("req", *self.new_key(name), "-subj", f"/CN={name}", *extensions, "-out", self.file(name + ".csr"))
+        self.openssl("x509", "-req", "-in", self.file(name + ".csr"), "-CA", self.file("ca.crt"), "-CAkey", self.file("ca.key"), "-CAcreateserial",
+                     "-days", "2", "-copy_extensions", "copy", "-out", self.file(name + ".crt"))
+        os.chmod(self.file(name + ".key"), 0o600)
+        return (f"tls: {{cert_file: {self.file(name)}.crt, key_file: {self.file(name)}.key, ca_file: {self.file('ca.crt')}, "
+                f"names: ['*.lab.test']}}")
+
+
+CONTENDERS = {each.name: each for each in (Direct, Alone, Distribution, Nginx, Layerd, Certificates)}
+SHARING = (Layerd.name, Certificates.name)  # held to the bars

@@ -22,7 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 sys.dont_write_bytecode = True
 import cases  # noqa: E402
-from contenders import CONTENDERS  # noqa: E402
+from contenders import CONTENDERS, SHARING  # noqa: E402
 from images import Gallery  # noqa: E402
 from lab import LAYERD, Lab  # noqa: E402
 from network import Janitor  # noqa: E402
@@ -66,7 +66,7 @@ def options():
 def scale_of(contender, chosen):
     if chosen.short:
         return SHORT_SCALE
-    return 1 if chosen.full or contender in ("layerd", "alone") else COMPARATOR_SCALE
+    return 1 if chosen.full or contender in (*SHARING, "alone") else COMPARATOR_SCALE
 
 
 def copies_bar(case, outcome, chosen):
@@ -78,7 +78,7 @@ def copies_bar(case, outcome, chosen):
 def judge(case, outcome, chosen):
     """What was missed; empty when all is well. Comparators are only printed, but for wrong bytes."""
     missed = list(outcome.wrong)
-    if outcome.contender != "layerd":
+    if outcome.contender not in SHARING:
         return missed
     bar = SHORT_BAR if chosen.short and case.bar else case.bar
     copies = copies_bar(case, outcome, chosen)
@@ -98,8 +98,8 @@ HEAD = ("case", "", "contender", "MB", "makespan s", "bound s", "ratio", "bar", 
 
 
 def row(case, outcome, missed, chosen):
-    bar = (SHORT_BAR if chosen.short and case.bar else case.bar) if outcome.contender == "layerd" else 0
-    copies = copies_bar(case, outcome, chosen) if outcome.contender == "layerd" else 0
+    bar = (SHORT_BAR if chosen.short and case.bar else case.bar) if outcome.contender in SHARING else 0
+    copies = copies_bar(case, outcome, chosen) if outcome.contender in SHARING else 0
     cpu = list(outcome.cpu.values())
     return (case.name, case.what, outcome.contender, f"{outcome.size / 1e6:.0f}",
             f"{outcome.makespan:.1f}" if outcome.makespan else "-", f"{outcome.bound:.1f}",
@@ -108,7 +108,7 @@ def row(case, outcome, missed, chosen):
             f"{outcome.kept_elsewhere / 1e6:.1f}", f"{statistics.mean(cpu):.1f}/{max(cpu):.1f}" if cpu else "-",
             f"{max(outcome.memory.values()) / MIB:.0f}" if outcome.memory else "-", f"{outcome.reopened()}/{outcome.fallbacks()}",
             f"{outcome.starved:.0%}",
-            ("MISSED: " + "; ".join(missed)[:300]) if missed else "ok" if outcome.contender == "layerd" else "")
+            ("MISSED: " + "; ".join(missed)[:300]) if missed else "ok" if outcome.contender in SHARING else "")
 
 
 def text_of(rows):
@@ -157,7 +157,7 @@ def main():
     chosen = options()
     if os.geteuid() != 0:
         sys.exit("network namespaces need root")
-    if {"layerd", "alone"} & set(chosen.only) and not os.path.exists(LAYERD):
+    if {*SHARING, "alone"} & set(chosen.only) and not os.path.exists(LAYERD):
         sys.exit(f"{LAYERD} is missing: build the preset release, or set LAYERD")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGINT, signal.default_int_handler)
