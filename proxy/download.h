@@ -176,8 +176,10 @@ class Download final : public std::enable_shared_from_this<Download>,
   void unit_from_member(std::uint32_t unit, peers::UnitSource source) override;
   void unit_from_upstream(std::uint32_t unit, ByteRange rest) override;
   void unit_taken_back(ByteRange range, const Error& why) override;
+  bool unit_taken_over(std::uint32_t unit) override;
   void units_turned_whole() override;
   void whole_from_member(peers::UnitSource source) override;
+  Segment* segment_of(std::uint32_t unit) const;
   void members_are_back();
   void units_changed() override { state_ == State::connecting ? fill_units() : fill(); }
   void unit_unreadable(const Error& why) override { pass_through(why); }

@@ -61,6 +61,7 @@ bool Download::check_size(Segment& segment, const upstream::FetchResponse& respo
   }
   if (response.total) {
     confirm(*response.total, *segment.place);
+    if (units_) retry_ = parts_->loop.post([this] { fill(); });  // there are more to look for
     if (!is_complete()) return true;
     fill();
     return false;

@@ -142,6 +142,18 @@ void Download::whole_from_member(peers::UnitSource source) {
   unit_from_member(0, std::move(source));
 }
 
+Segment* Download::segment_of(std::uint32_t unit) const {
+  for (const auto& segment : segments_)
+    if (segment->unit == unit) return segment.get();
+  return nullptr;
+}
+
+bool Download::unit_taken_over(std::uint32_t unit) {
+  if (state_ != State::receiving) return false;
+  if (Segment* segment = segment_of(unit)) const auto dropped = take_out(*segment);
+  return true;
+}
+
 void Download::units_turned_whole() {
   drop_segments();
   for (DownloadRelay* relay : relays_) relay->turned_whole();
@@ -180,10 +192,9 @@ void Download::unit_failed(std::unique_ptr<Segment> segment, const Error& error)
 void Download::members_are_back() {
   const Error why{Errc::canceled, "other members are there again"};
   for (const std::uint32_t unit : units_->from_upstream()) {
-    const auto at = std::find_if(segments_.begin(), segments_.end(),
-                                 [unit](const auto& segment) { return segment->unit == unit; });
-    if (at != segments_.end() && (*at)->received() > 0) continue;
-    if (at != segments_.end()) const auto dropped = take_out(**at);
+    Segment* segment = segment_of(unit);
+    if (segment && segment->received() > 0) continue;
+    if (segment) const auto dropped = take_out(*segment);
     units_->failed(unit, why);
   }
   fill();

@@ -17,6 +17,7 @@ constexpr Duration kHold = std::chrono::seconds(8);  // a lease ends after 10 s 
 DownloadUnits::DownloadUnits(Owner& owner, Loop& loop, std::unique_ptr<peers::BlobShare> share)
     : owner_(owner), loop_(loop), share_(std::move(share)) {
   share_->when_wanted([this](std::uint32_t unit) { wanted(unit); });
+  share_->when_taken([this](std::uint32_t unit) { taken(unit); });
 }
 
 // Before its turn: another member waits for it, and the book that says who brings it is kept here.
@@ -26,15 +27,25 @@ void DownloadUnits::wanted(std::uint32_t unit) {
   if (const auto rest = rest_of(unit, owner_.covered())) find(unit, *rest);
 }
 
+// Our part in bringing it ends: who was waiting for us began himself.
+void DownloadUnits::taken(std::uint32_t unit) {
+  const auto found = active_.find(unit);
+  if (found == active_.end() || !found->second.from_upstream) return;
+  if (found->second.state != State::coming && found->second.state != State::waiting) return;
+  const auto rest = rest_of(unit, owner_.covered());
+  if (rest && owner_.unit_taken_over(unit)) find(unit, *rest);
+}
+
 void DownloadUnits::begin(cache::PartialBlobPtr partial) {
   stop();
   partial_ = std::move(partial);
   settled_.clear();
+  mixed_.clear();
   size_ = partial_->size();
   // What a former download left was compared then, or is by the digest of the whole.
   for (const ByteRange& range : partial_->present().ranges())
     for (auto unit = peers::unit_of(range.first); unit <= peers::unit_of(range.end - 1); ++unit)
-      if (partial_->present().contains(range_of(unit, size_))) settled_.insert(unit);
+      (partial_->present().contains(range_of(unit, size_)) ? settled_ : mixed_).insert(unit);
 }
 
 void DownloadUnits::stop() {
@@ -134,6 +145,7 @@ void DownloadUnits::on_found(std::uint32_t unit, ByteRange rest, Result<peers::U
   facts.state = State::coming;
   facts.from_upstream = source->from == peers::UnitSource::From::upstream;
   if (facts.from_upstream) return owner_.unit_from_upstream(unit, rest);
+  mixed_.insert(unit);
   owner_.unit_from_member(unit, std::move(*source));
 }
 
@@ -188,13 +200,14 @@ void DownloadUnits::hash(std::uint32_t unit) {
 }
 
 void DownloadUnits::on_hashed(std::uint32_t unit, ByteRange range, const Result<Digest>& sha256) {
-  const bool from_upstream = active_[unit].from_upstream;
+  const bool from_upstream = active_[unit].from_upstream && !mixed_.contains(unit);
   active_.erase(unit);
   if (!sha256) return owner_.unit_unreadable(sha256.error());
   if (share_->arrived(unit, *sha256, from_upstream)) {
     settled_.insert(unit);
     return owner_.units_changed();
   }
+  mixed_.erase(unit);
   partial_->take_back(range);
   owner_.unit_taken_back(
       range, {Errc::digest_mismatch, fmt::format("bytes {} to {} of {} came wrong from a member of the site",

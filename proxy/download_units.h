@@ -31,6 +31,9 @@ class DownloadUnits {
     virtual void unit_from_upstream(std::uint32_t unit, ByteRange rest) = 0;
     // The unit was not what it should be; its bytes are absent again. units_changed() follows.
     virtual void unit_taken_back(ByteRange range, const Error& why) = 0;
+    // Another member brings the rest of what we fetch upstream: our request for it is dropped, and it is
+    // looked for again. False: not now, it goes on.
+    virtual bool unit_taken_over(std::uint32_t unit) = 0;
     // A unit is here, or its place is free again: plan anew.
     virtual void units_changed() = 0;
     // Another member found that upstream ignores Range: what is under way is dropped. units_changed()
@@ -102,6 +105,7 @@ class DownloadUnits {
     Ticket asked;  // the look, or the hash
   };
   void wanted(std::uint32_t unit);
+  void taken(std::uint32_t unit);
   std::optional<ByteRange> rest_of(std::uint32_t unit, const RangeSet& covered) const;
   void find(std::uint32_t unit, ByteRange rest);
   void on_found(std::uint32_t unit, ByteRange rest, Result<peers::UnitSource> source);
@@ -119,6 +123,7 @@ class DownloadUnits {
   bool was_whole_ = false;
   std::optional<TimePoint> dry_since_;  // upstream brings nothing since then
   std::set<std::uint32_t> settled_;     // compared, or here from a former download
+  std::set<std::uint32_t> mixed_;       // not all of its bytes came from upstream in this download
   Ticket pause_;                        // after a refusal
   std::unique_ptr<peers::BlobShare> share_;
 };

@@ -20,6 +20,12 @@ bool Acquaintances::is_dead(const std::string& id, TimePoint now) const {
   return found != all_.end() && now < found->second.dead_until;
 }
 
+bool Acquaintances::died_lately(const std::string& id, TimePoint now) const {
+  const auto at = all_.find(id);
+  return at != all_.end() && at->second.died != TimePoint{} &&
+         now - at->second.died < std::chrono::minutes(1);
+}
+
 bool Acquaintances::is_banned(const std::string& id, TimePoint now) const {
   const auto found = all_.find(id);
   return found != all_.end() && now < found->second.banned_until;

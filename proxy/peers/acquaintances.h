@@ -38,6 +38,8 @@ class Acquaintances {
 
   bool is_dead(const std::string& id, TimePoint now) const;
   bool is_banned(const std::string& id, TimePoint now) const;
+  // Did it become dead in the last minute?
+  bool died_lately(const std::string& id, TimePoint now) const;
   // A call was answered; latency: nothing, where it says nothing of the way there. Or the member spoke to us.
   // Who became dead together with it (a cable that was out, a site that fell apart) and had answered or
   // spoken before is given another chance with it.

@@ -52,6 +52,7 @@ AskAnswer Book::ask(const std::string& from, const Ask& ask, const std::vector<H
   if (!unit->claim) return answer;
   answer.claim = unit->claim->sha256;
   answer.is_proved = unit->claim->is_proved;
+  answer.claimed_by = unit->claim->by_other_than(ask.avoid);
   const auto sum = sum_of(*answer.claim);
   for (const auto& id : ask.about) {
     const auto at = peers_.find(id);
@@ -118,15 +119,22 @@ void Book::claim(Unit& unit, Asker& asker, const Tell::Done& done) {
     if (!agrees) asker.complete = false;  // it has something else, which nobody wants
     return;
   }
-  if (!done.from_upstream || unit.disputed || agrees) return;
-  if (!unit.claim) return set_claim(unit, done.sha256, false);
+  if (!done.from_upstream || unit.disputed) return;
+  if (agrees) {
+    auto& by = unit.claim->by;
+    if (by.size() < kMostSources && !contains(by, asker.peer->id)) by.push_back(asker.peer->id);
+    return;
+  }
+  if (!unit.claim) return set_claim(unit, done.sha256, {asker.peer->id});
   unit.claim.reset();
   unit.disputed = true;
 }
 
 // Nobody is sent to those who have something else.
-void Book::set_claim(Unit& unit, const Digest& sha256, bool is_proved) {
-  unit.claim = Unit::Claim{sha256, is_proved};
+// by: who says so; empty: it is proved.
+void Book::set_claim(Unit& unit, const Digest& sha256, std::vector<std::string> by) {
+  const bool is_proved = by.empty();
+  unit.claim = Unit::Claim{sha256, is_proved, std::move(by)};
   const auto sum = sum_of(sha256);
   for (auto& asker : unit.askers)
     if (asker.complete && asker.sum != 0 && asker.sum != sum) asker.complete = false;
@@ -135,7 +143,7 @@ void Book::set_claim(Unit& unit, const Digest& sha256, bool is_proved) {
 void Book::prove(const Digest& digest, const std::vector<Digest>& units) {
   for (std::uint32_t i = 0; i < units.size(); ++i) {
     const auto at = units_.find(Key{digest, i, false});
-    if (at != units_.end()) set_claim(*at->second, units[i], true);
+    if (at != units_.end()) set_claim(*at->second, units[i], {});
   }
 }
 

@@ -79,7 +79,7 @@ class Book {
   void note(Unit& unit, Asker& asker, const Ask& ask);
   void expire_leases(Unit& unit, TimePoint now);
   void end_lease(Unit& unit, const Peer& peer);
-  void set_claim(Unit& unit, const Digest& sha256, bool is_proved);
+  void set_claim(Unit& unit, const Digest& sha256, std::vector<std::string> by);
   void done(Peer& peer, const Tell::Done& done, TimePoint now);
   void claim(Unit& unit, Asker& asker, const Tell::Done& done);
   void release_given(Asker& asker);

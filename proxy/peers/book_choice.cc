@@ -22,9 +22,10 @@ AskAnswer Book::choose(Unit& unit, Asker& asker, const Ask& ask, TimePoint now) 
     return other.complete && !other.peer->gone && !contains(ask.avoid, other.peer->id);
   });
   if (unit.leases.empty() && !has_complete) return lease(unit, asker, now);
-  // Who needs the hash gets it of who fetches the unit; if nobody does, or two who did disagreed, it fetches
-  // it itself.
-  if (ask.needs_claim && !unit.claim) {
+  // Who needs the hash gets it of who fetches the unit; if nobody does, or two who did disagreed, or the
+  // asker believes none of those who did, it fetches it itself.
+  const auto claimer = unit.claim ? unit.claim->by_other_than(ask.avoid) : std::string{};
+  if (ask.needs_claim && (!unit.claim || contains(ask.avoid, claimer))) {
     if (unit.leases.empty() || unit.disputed) return lease(unit, asker, now);
     AskAnswer wait;
     wait.wait = settings_.busy;

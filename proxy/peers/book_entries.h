@@ -4,6 +4,7 @@
 #include <deque>
 
 #include "proxy/peers/book.h"
+#include "proxy/peers/message_fields.h"
 
 namespace layerd::peers {
 
@@ -43,6 +44,13 @@ struct Book::Unit {
   struct Claim {
     Digest sha256;
     bool is_proved = false;
+    std::vector<std::string> by;  // who fetched it, at most 4; empty: it is proved
+    // One of them whom the asker does not refuse, if there is one.
+    std::string by_other_than(const std::vector<std::string>& avoid) const {
+      for (const auto& id : by)
+        if (!contains(avoid, id)) return id;
+      return by.empty() ? std::string{} : by.front();
+    }
   };
 
   Asker* find(const Peer& peer) {

@@ -96,7 +96,12 @@ class Walk final : public Pending<Directed> {
     ask(std::string(asked_));
   }
 
-  void end(AskAnswer answered) { answer(Directed{std::move(answered), asked_}); }
+  void end(AskAnswer answered) {
+    const bool is_new = std::any_of(ask_.dead.begin(), ask_.dead.end(), [this](const std::string& id) {
+      return is_tried(id) || parts_.acquaintances.died_lately(id, parts_.now());
+    });
+    answer(Directed{std::move(answered), asked_, is_new});
+  }
 
   static constexpr std::size_t kFewRanks = 8, kManyRanks = 32;
 

@@ -47,6 +47,7 @@ class Fields {
   Digest digest(const char* key);
   std::optional<Digest> sha256(const char* key);  // 64 lower hex digits
   std::string id(const char* key);
+  std::string id_or_none(const char* key) { return find(key) == nullptr ? std::string{} : id(key); }
   std::vector<std::string> ids(const char* key, std::size_t most);
   std::vector<Digest> digests(const char* key, std::size_t most);
   std::vector<Digest> hashes(const char* key, std::size_t most);  // hex, one behind the other

@@ -125,6 +125,7 @@ std::string text_of(const AskAnswer& message) {
   put(json, "total", message.total);
   if (message.claim) json["claim"] = message.claim->hex();
   put(json, "proved", message.is_proved);
+  put(json, "claimed_by", message.claimed_by);
   put(json, "agree", message.agree);
   return dump_json(json);
 }
@@ -145,6 +146,7 @@ Result<AskAnswer> parse_ask_answer(std::string_view text) {
     answer.claim = fields.sha256("claim");
     answer.is_proved = fields.flag("proved");
     if (answer.is_proved && !answer.claim) fields.refuse("proved", "without a claim");
+    answer.claimed_by = fields.id_or_none("claimed_by");
     answer.agree = fields.ids("agree", kMostIds);
   });
 }
@@ -199,6 +201,7 @@ std::string text_of(const Tell& message) {
     put_unit(entry, gave_up.unit);
     put(entry, "whole_only", gave_up.whole_only);
   }
+  for (const auto& taken : message.taken) put_unit(json["taken"].emplace_back(Json::object()), taken.unit);
   if (message.have) {
     Json& entry = json["have"] = Json::object();
     put(entry, "blobs", message.have->blobs);
@@ -229,6 +232,7 @@ Result<Tell> parse_tell(std::string_view text) {
     each("gave_up", [&tell](Fields& entry) {
       tell.gave_up.push_back({entry.unit(), entry.flag("whole_only")});
     });
+    each("taken", [&tell](Fields& entry) { tell.taken.push_back({entry.unit()}); });
     const Json* have = fields.object("have");
     if (have == nullptr) return;
     Fields entry(*have);

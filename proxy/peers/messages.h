@@ -71,6 +71,7 @@ struct AskAnswer {
   std::optional<ByteCount> total;    // of the blob, where it is known
   std::optional<Digest> claim;       // sha256 of the unit, by who fetched it upstream
   bool is_proved = false;            // the claim comes of a blob that was verified whole
+  std::string claimed_by{};          // who fetched it; empty: nobody, or it is proved
   std::vector<std::string> agree{};  // those of the ask's `about` whose own hash of the unit is the claim
 };
 
@@ -87,7 +88,8 @@ struct ProbeAnswer {
   ByteCount rate = 0;  // bytes per second that one more stream would get, as far as it knows; 0: it does not
 };
 
-// What needs no answer. To the unit's coordinator, the blob's holders of records, or the member that lied.
+// What needs no answer. To the unit's coordinator, the keepers of the blob's records, or who fetches the
+// unit.
 struct Tell {
   struct Done {  // the unit is here, with this hash; an upstream fetch ends its lease by it
     UnitName unit;
@@ -102,6 +104,9 @@ struct Tell {
     UnitName unit;
     bool whole_only = false;  // upstream ignores Range
   };
+  struct Taken {  // the one told fetches it upstream, too slowly; we do now, from the byte where we stood
+    UnitName unit;
+  };
   struct Have {  // complete and verified blobs of ours; `gone` are no longer here
     std::vector<Digest> blobs, gone;
     bool is_all = false;  // the list replaces what was told before
@@ -109,8 +114,9 @@ struct Tell {
   std::vector<Done> done;
   std::vector<Alive> alive;
   std::vector<GaveUp> gave_up;
+  std::vector<Taken> taken;
   std::optional<Have> have;
-  bool empty() const { return done.empty() && alive.empty() && gave_up.empty() && !have; }
+  bool empty() const { return done.empty() && alive.empty() && gave_up.empty() && taken.empty() && !have; }
 };
 
 // "Who has this whole blob?" To the holders of its records.

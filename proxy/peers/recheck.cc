@@ -85,16 +85,19 @@ class Recheck final : public Operation {
     cancel();
     remember();
     avoid_blamed(parts_, blamed(wrong_, parts_.acquaintances));
-    if (wrong_.empty() && claimed_ >= asked_about_) ban_all();
+    if (wrong_.empty() && claimed_ > 0) find_out_alone();
     answer_waiters();
   }
 
-  void ban_all() {
+  // A claim that fits what came is the word of the one who fetched it, who may be the liar.
+  void find_out_alone() {
     const auto now = parts_.now();
-    for (const auto& one : received_)
-      for (const auto& id : one.chain)
-        if (!parts_.acquaintances.is_banned(id, now))
-          parts_.acquaintances.ban(id, parts_.settings.banned, "it gave units of a blob that was wrong", now);
+    if (claimed_ >= asked_about_)
+      for (const auto& one : received_)
+        for (const auto& id : one.chain)
+          if (!parts_.acquaintances.is_banned(id, now))
+            parts_.acquaintances.ban(id, parts_.settings.banned, "it gave units of a blob that was wrong",
+                                     now);
     if (parts_.alone.size() < 1'024) parts_.alone.insert(blob_.digest);
   }
 

@@ -45,12 +45,31 @@ class Review {
     const double all = static_cast<double>(how.rate) * (how.load + 1);
     return all > 0 && all * (parts_.settings.faster - 1) < parts_.speeds.best_of_all();
   }
-  void judge_root(const ProbeAnswer& root) {
+  void judge_root(const std::string& id, const ProbeAnswer& root) {
     const auto share = stream_.share();
     const auto* part = share ? share->find_part(stream_.unit().unit) : nullptr;
-    if (part == nullptr || part->has_complained || !suspicion_.is_slow || !is_slow_node(root)) return;
-    if (parts_.speeds.upstream_brings_less(parts_.settings.faster * rate(), parts_.now())) return;
-    suspicion_.needs_root = true;
+    const bool may_complain = part != nullptr && !part->has_complained;
+    if (may_complain && suspicion_.is_slow && is_slow_node(root) &&
+        !parts_.speeds.upstream_brings_less(parts_.settings.faster * rate(), parts_.now()))
+      suspicion_.needs_root = true;
+    if (suspicion_.needs_root) suspicion_.needs_root = brings_little(id, root);
+  }
+
+  // Since it was probed before: on a full way to upstream one stream after the other gets its share, and the
+  // root that was slow until now may be the fastest of all.
+  bool brings_little(const std::string& id, const ProbeAnswer& root) {
+    const auto now = parts_.now();
+    const auto& watch = parts_.settings.watch;
+    auto& seen = stream_.watch.root;
+    if (seen.id == id && now - seen.at < watch / 2) return false;
+    const auto before = std::exchange(seen, {id, root.have, now});
+    if (before.id != id || now - before.at > 3 * watch) {
+      stream_.watch.next_suspect = now + watch / 2;
+      return false;
+    }
+    const std::chrono::duration<double> passed = now - before.at;
+    const auto more = static_cast<double>(root.have - std::min(root.have, before.have));
+    return more / passed.count() * parts_.settings.faster < suspicion_.expected;
   }
 
   // Calls out: the stream, and with it this, may be gone afterwards.
@@ -86,8 +105,10 @@ class Review {
     source_ = *std::move(how);
     // It has all of it and is slow by itself: others may have it, too.
     if (source_.complete) return ask({stream_.member()});
-    if (source_.path.empty()) judge_root(source_);
-    if (source_.path.empty()) return suspicion_.needs_root ? ask({stream_.member()}) : void();
+    if (source_.path.empty()) {
+      judge_root(stream_.member(), source_);
+      return suspicion_.needs_root ? ask({stream_.member()}) : void();
+    }
     pending_ = parts_.wire.probe(parts_.member(source_.path.back()), Probe{stream_.unit()},
                                  [this](const Result<ProbeAnswer>& root) { on_root(root); });
   }
@@ -103,12 +124,13 @@ class Review {
     if (is_ahead(*root)) {
       if (root->complete && is_faster(*root) && parts_.is_source(id) && !is_far(id)) return leave_for(id);
       if (!suspicion_.needs_root && !suspicion_.is_slow) return;
+      suspicion_.needs_root = false;
       pending_ = probe_all(parts_.loop, parts_.wire, stream_.unit(), parts_.members(source_.path),
                            parts_.settings.probe_wait,
                            [this](Result<std::vector<Candidate>> chain) { on_chain(*std::move(chain)); });
       return;
     }
-    judge_root(*root);
+    judge_root(id, *root);
     // Where the root itself is slow, those between are as fast as it lets them be, and one of them may have
     // become its stand-in a moment ago: ours, then, as well.
     if (suspicion_.needs_root) ask({id});
@@ -129,7 +151,7 @@ class Review {
     is_ahead_ = true;
     std::vector<std::string> slow{stream_.member()};
     slow.insert(slow.end(), source_.path.begin(), ahead);
-    if (suspicion_.needs_root || !is_far(*ahead)) return ask(std::move(slow));
+    if (!is_far(*ahead)) return ask(std::move(slow));
     // The last of our zone on the way there: is it slow, or the link between the zones?
     const auto far =
         std::find_if(slow.begin(), slow.end(), [this](const auto& one) { return !is_near(one); });
@@ -180,6 +202,9 @@ class Review {
       share->set_leased(part, true);
       part.left = stream_.member();
       part.told = parts_.now();
+      // From now on two would bring it: who was too slow takes it from us.
+      const std::string root = source_.path.empty() ? stream_.member() : source_.path.back();
+      if (contains(slow_, root)) parts_.teller.taken(root, {stream_.unit()});
       return leave("upstream is faster");
     }
     // Not worth it: given back, and on as before.

@@ -32,6 +32,7 @@ void ShareCore::close() {
   is_closed_ = true;
   while (!units_.empty()) dropped(units_.begin()->first);
   wanted_ = nullptr;
+  taken_ = nullptr;
   who_asked_.reset();
   proofs_asked_.reset();
   waiting_.clear();
@@ -46,6 +47,22 @@ bool ShareCore::want(const UnitName& unit) {
     if (share && !share->is_closed_ && share->wanted_) share->wanted_(number);
   });
   return true;
+}
+
+void ShareCore::taken(const UnitName& unit, const std::string& by) {
+  auto* one = find_part(unit.unit);
+  if (one == nullptr || !taken_ || unit.whole || is_whole_ || one->was_taken) return;
+  const bool is_ours = one->source.empty() && one->began != TimePoint{};
+  if (!is_ours || !parts_.is_source(by) || contains(one->avoid, by)) return;
+  one->was_taken = true;
+  one->prefer = by;
+  if (!one->coordinator.empty()) parts_.teller.gave_up(one->coordinator, {unit, false});
+  set_leased(*one, false);
+  one->turn.reset();
+  parts_.loop.post_detached([self = weak_from_this(), number = unit.unit] {
+    const auto share = self.lock();
+    if (share && !share->is_closed_ && share->taken_) share->taken_(number);
+  });
 }
 
 void ShareCore::set_leased(UnitPart& part, bool is_leased) {

@@ -34,7 +34,8 @@ struct UnitPart {
   ByteCount sought_from = 0;        // where the last find() began ...
   unsigned in_vain = 0;             // ... and how many before it brought nothing
   bool has_complained = false;      // of everybody who brings it: once for each unit
-  std::string prefer;               // the watchdog's choice for the next find()
+  bool was_taken = false;           // by one to whom we were too slow: once for each unit
+  std::string prefer;               // the choice for the next find(): the watchdog's, or who took it
   std::string left;                 // the member that was left last for a faster one: not avoided for longer
   std::string source;               // the member that brings it; empty: upstream, or nobody yet
   std::weak_ptr<UnitStream> stream;
@@ -65,6 +66,9 @@ class ShareCore : public std::enable_shared_from_this<ShareCore> {
   void when_wanted(Callback<void(std::uint32_t unit)> wanted) { wanted_ = std::move(wanted); }
   // Has the download bring it, for another member. False: it does not do that, or does so often enough.
   bool want(const UnitName& unit);
+  void when_taken(Callback<void(std::uint32_t unit)> taken) { taken_ = std::move(taken); }
+  // That member fetches the rest now, and we do not have to.
+  void taken(const UnitName& unit, const std::string& by);
   bool is_wanted(std::uint32_t unit) const { return wanted_units_.count(unit) != 0; }
 
   // A stream from a member begins.
@@ -133,6 +137,7 @@ class ShareCore : public std::enable_shared_from_this<ShareCore> {
   std::vector<std::shared_ptr<Pending<Ok>>> waiting_;
   Callback<void(std::uint32_t unit)> wanted_;
   std::set<std::uint32_t> wanted_units_;  // not here yet
+  Callback<void(std::uint32_t unit)> taken_;
   Ticket who_asked_;
   Ticket proofs_asked_;
 };
@@ -155,6 +160,7 @@ class Share final : public BlobShare {
   void when_wanted(Callback<void(std::uint32_t unit)> wanted) override {
     core_->when_wanted(std::move(wanted));
   }
+  void when_taken(Callback<void(std::uint32_t unit)> taken) override { core_->when_taken(std::move(taken)); }
   bool members_are_back() override { return core_->members_are_back(); }
   void whole_only() override { core_->whole_only(); }
   bool is_whole() const override { return core_->is_whole(); }

@@ -61,6 +61,11 @@ class BlobShare {
   // on its way.
   virtual void when_wanted(Callback<void(std::uint32_t unit)> wanted) { static_cast<void>(wanted); }
 
+  // Called, on a later stack, when another member has begun to fetch the rest of a unit that this node
+  // fetches too slowly for the site: the download drops its upstream request and find()s the rest, which that
+  // member brings. Once for each unit. A download that sets nothing here goes on beside it.
+  virtual void when_taken(Callback<void(std::uint32_t unit)> taken) { static_cast<void>(taken); }
+
   // True once after units were sent upstream because no other member was alive, and one is: what upstream has
   // brought nothing of is better looked for again.
   virtual bool members_are_back() { return false; }

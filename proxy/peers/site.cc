@@ -102,6 +102,10 @@ RecallAnswer Site::on_recall(const std::string& from, const Recall& recall) {
 void Site::on_tell(const std::string& from, const Tell& tell) {
   parts_->acquaintances.spoke(from, parts_->now());
   parts_->coordinator.tell(from, tell);
+  if (tell.taken.empty() || !parts_->coordinator.book().may_speak(from, parts_->now())) return;
+  for (const auto& taken : tell.taken)
+    for (auto* share : parts_->shares)
+      if (share->blob().digest == taken.unit.blob.digest) share->taken(taken.unit, from);
 }
 
 Ticket Site::on_get(const std::string& from, const UnitGet& get, Done<std::unique_ptr<Upload>> done) {

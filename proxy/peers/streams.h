@@ -57,6 +57,11 @@ class UnitStream : public std::enable_shared_from_this<UnitStream> {
     Duration step{};           // until the one after that
     TimePoint next_suspect{};  // a look at one that something speaks against
     Duration suspect_step{};
+    struct Root {  // who fetches the unit, when it was probed last
+      std::string id;
+      ByteCount have = 0;
+      TimePoint at{};
+    } root;
     std::shared_ptr<void> review;  // that runs
   } watch;
 

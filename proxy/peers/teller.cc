@@ -7,7 +7,9 @@
 namespace layerd::peers {
 namespace {
 
-std::size_t entries(const Tell& tell) { return tell.done.size() + tell.alive.size() + tell.gave_up.size(); }
+std::size_t entries(const Tell& tell) {
+  return tell.done.size() + tell.alive.size() + tell.gave_up.size() + tell.taken.size();
+}
 
 // An older word about the same unit is void.
 template <class Entry>
@@ -52,6 +54,12 @@ void Teller::gave_up(const std::string& to, Tell::GaveUp gave_up) {
   drop(tell.alive, gave_up.unit);
   drop(tell.gave_up, gave_up.unit);
   tell.gave_up.push_back(std::move(gave_up));
+}
+
+void Teller::taken(const std::string& to, Tell::Taken taken) {
+  auto& tell = letter(to);
+  drop(tell.taken, taken.unit);
+  tell.taken.push_back(std::move(taken));
 }
 
 void Teller::flush() {

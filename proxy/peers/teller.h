@@ -19,6 +19,7 @@ class Teller {
   void done(const std::string& to, Tell::Done done);
   void alive(const std::string& to, Tell::Alive alive);
   void gave_up(const std::string& to, Tell::GaveUp gave_up);
+  void taken(const std::string& to, Tell::Taken taken);
   // Everything that waits leaves now.
   void flush();
 

@@ -103,7 +103,9 @@ class UnitSearch final : public Pending<UnitSource> {
     }
     part().coordinator = directed.coordinator;
     part().told = parts_.now();
-    part().claim = answer.claim;
+    const bool is_doubtful = parts_.acquaintances.is_banned(answer.claimed_by, parts_.now());
+    part().claim = is_doubtful ? std::nullopt : answer.claim;
+    if (is_doubtful) share_->avoid(unit_, answer.claimed_by);
     part().is_proved = answer.is_proved;
     if (answer.whole && !name_.whole) return turned_whole();
     switch (answer.kind) {
@@ -111,9 +113,12 @@ class UnitSearch final : public Pending<UnitSource> {
         share_->set_leased(part(), true);
         count_out();
         leased_ = true;
+        is_new_ = directed.is_new;
         return holders_are_known_ ? from_holders(After::upstream_leased) : void();
       case AskAnswer::Kind::from:
-        if (must_wait_for_claim()) return wait_for_claim();
+        // Who spoiled the blob by other units may have fetched this one, and says what fits its own bytes:
+        // the coordinator shall have it fetched by somebody else.
+        if (must_wait_for_claim()) return is_doubtful ? again_in(Duration::zero()) : wait_for_claim();
         return consider(answer.sources, After::ask);
       case AskAnswer::Kind::busy:
         if (must_wait_for_claim()) return wait_for_claim();
@@ -137,7 +142,7 @@ class UnitSearch final : public Pending<UnitSource> {
   }
 
   // A lease does not mean that nobody has it: members may hold the whole blob of whom the coordinator does
-  // not know. We take it from one of them, and the others from us.
+  // not know, or bring it since before it coordinated. We take it from one of them, and the others from us.
   void holders_known() {
     holders_are_known_ = true;
     if (leased_) from_holders(After::upstream_leased);
@@ -151,6 +156,9 @@ class UnitSearch final : public Pending<UnitSource> {
     std::stable_partition(ids.begin(), ids.end(),
                           [&](const std::string& id) { return parts_.member(id).zone == zone; });
     ids.resize(std::min(ids.size(), kMostSources));
+    if (is_new_)
+      for (const auto& id : share_->neighbours())
+        if (!contains(ids, id)) ids.push_back(id);
     consider(std::move(ids), after);
   }
 
@@ -332,6 +340,7 @@ class UnitSearch final : public Pending<UnitSource> {
   bool is_counted_ = false;        // among the asks that are under way
   std::vector<std::string> full_;  // candidates without a slot
   bool leased_ = false;            // waits for the holders to be known
+  bool is_new_ = false;            // who gave the lease coordinates since a moment ago
   bool holders_are_known_ = false;
   std::vector<Candidate> candidates_;
   std::shared_ptr<UnitStream> stream_;

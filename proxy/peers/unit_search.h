@@ -18,6 +18,8 @@ Ticket start_search(const std::shared_ptr<ShareCore>& share, std::uint32_t unit,
 struct Directed {
   AskAnswer answer;
   std::string coordinator;
+  // A better rank died lately, or just did not answer: what its book said of this unit the answer lacks.
+  bool is_new = false;
 };
 Ticket ask_coordinator(SiteParts& parts, Ask ask, Done<Directed> done);
 

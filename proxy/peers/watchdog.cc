@@ -58,7 +58,8 @@ void Watchdog::look(const std::shared_ptr<UnitStream>& stream, Rates rates) {
   const double left = static_cast<double>(stream->missing()) / rate;
   if (age < settings.watch || left < 1) return;
   Suspicion suspicion;
-  suspicion.is_slow = rate * settings.faster < std::max({median, rates.best_other, rates.fair});
+  suspicion.expected = std::max({median, rates.best_other, rates.fair});
+  suspicion.is_slow = rate * settings.faster < suspicion.expected;
   // What our streams bring one by one at present: where all are slow, it is not this root.
   const double others = parts_.speeds.present(now) / static_cast<double>(std::max<std::size_t>(running(), 1));
   const double usual = std::min(median, others);
@@ -68,6 +69,7 @@ void Watchdog::look(const std::shared_ptr<UnitStream>& stream, Rates rates) {
                         !parts_.speeds.upstream_brings_less(settings.faster * rate, now);
   suspicion.needs_root = has_room && usual > 0 && rate * settings.faster < usual &&
                          age.count() > std::max(3.0, 2 * static_cast<double>(stream->range().size()) / usual);
+  if (suspicion.needs_root) suspicion.expected = usual;
   const bool is_stalled = stream->is_awaited() && now - stream->last_byte() >= settings.stalled;
   const bool is_due = now >= watch.next;
   const bool is_suspect = (suspicion.is_slow || is_stalled) && now >= watch.next_suspect;

@@ -46,6 +46,17 @@ TEST_CASE("the busiest node dies, with a reset or without a word") {
   }
 }
 
+TEST_CASE("the books of coordinators that die cost no second copy") {
+  auto scenario = small(8);
+  for (int node = 0; node < 6; ++node) scenario.pullers.push_back(node);
+  SimSite site(scenario);
+  site.at(2, [&site] { site.kill(6, false); });
+  site.at(3, [&site] { site.kill(7, true); });
+  const auto outcome = finish(site, "two coordinators die");
+  CHECK(outcome.makespan < 1.15 * outcome.bound);
+  CHECK(outcome.wan_copies < 1.02);
+}
+
 TEST_CASE("a node of which the others know nothing more than its address is dead") {
   auto scenario = small(60);
   for (int node = 6; node < 60; ++node) scenario.dead.push_back(node);
@@ -82,8 +93,10 @@ TEST_CASE("a site that falls in two pulls twice at most, and heals") {
 TEST_CASE("a liar spoils one attempt of each node, and none twice") {
   auto scenario = small(12);
   scenario.liars = {4};
+  SECTION("it gives wrong bytes") {}
+  SECTION("and claims of what it fetched that upstream gave them") { scenario.liars_claim = true; }
   SimSite site(scenario);
-  const auto outcome = finish(site, "one liar");
+  const auto outcome = finish(site, scenario.liars_claim ? "one liar that claims" : "one liar");
   CHECK(outcome.wrong_attempts <= 1);
   // Upstream's bytes are at the others: what the liar spoiled comes from them the second time.
   CHECK(outcome.wan_copies < 1.5);
@@ -140,6 +153,7 @@ void random_schedules(std::uint64_t base, unsigned count) {
     scenario.silent_death = random() % 2;
     if (random() % 2) scenario.slow = {any()};
     if (random() % 3 == 0) scenario.liars = {any()};
+    scenario.liars_claim = seed % 2 == 0;
     if (random() % 2) scenario.dead = {any()};
     for (int i = 0; i < nodes; ++i) scenario.starts.push_back(static_cast<double>(random() % 3000) / 1000);
     SimSite site(scenario);

@@ -121,5 +121,8 @@ TEST_CASE("L5 of the lab: a big image") {
 TEST_CASE("L8w of the lab: a slow node does not hold the others") {
   auto slow = lab(8, 50, 200);
   slow.slow = {3};
-  CHECK(show("L8w", slow).makespan < 1.75 * 20.8);
+  const auto outcome = show("L8w", slow);
+  // The model: 27 s (24 to 37), 1.07 copies (1.38 for another scheme). The bar of the lab: 36.4 s.
+  CHECK(outcome.makespan < 1.4 * 20.8);
+  CHECK(outcome.wan_copies < 1.25);
 }

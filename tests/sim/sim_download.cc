@@ -119,6 +119,14 @@ void SimDownload::begin() {
       one.is_wanted = true;
       find(unit);
     });
+  if (share_)
+    share_->when_taken([this](std::uint32_t unit) {
+      auto& one = units[unit];
+      if (one.is_arrived || one.giver != Network::kWan || !one.body) return;
+      one.pending.reset();
+      one.body.reset();
+      find(unit);
+    });
   more();
 }
 
@@ -247,7 +255,9 @@ void SimDownload::complete(std::uint32_t unit) {
   const auto& right = node.site.blobs_[blob].units;
   one.body.reset();
   auto hash = is_whole ? node.site.blobs_[blob].name.digest : right[unit];
-  if (one.is_bad) hash = digest_of(DigestAlgorithm::sha256, "wrong " + hash.hex());
+  const bool is_lie = node.site.scenario_.liars_claim && node.site.scenario_.liars.count(node.number) != 0 &&
+                      one.from_upstream;
+  if (one.is_bad || is_lie) hash = digest_of(DigestAlgorithm::sha256, "wrong " + hash.hex());
   if (share_ && !share_->arrived(unit, hash, one.from_upstream)) {
     one.have = 0;
     one.is_bad = false;

@@ -26,6 +26,7 @@ struct Scenario {
   double view_misses = 0;      // share of members that a node does not know of
   std::vector<int> slow;       // nodes with 1/20 of the NIC
   std::set<int> liars;         // nodes that send wrong bytes
+  bool liars_claim = false;    // and say that upstream gave them those
   std::vector<int> holders;    // nodes that have the image already
   bool wan_ignores_range = false;
   bool wan_is_cut = false;

@@ -210,9 +210,10 @@ TEST_CASE("who is asked about is told whether it said the claim's hash") {
   bench.done(1, "unit", true);
   bench.done(3, "wrong");
   CHECK(bench.ask(5, message).agree == std::vector<std::string>{node(1), node(2)});
+  CHECK(bench.ask(5, message).claimed_by == node(1));
 }
 
-// rules: a-hash-is-fetched
+// rules: a-hash-is-fetched, claim-of-another
 TEST_CASE("where nobody knows the hash of a unit one of those who need it fetches it") {
   Bench bench;
   bench.ask(1);
@@ -232,6 +233,17 @@ TEST_CASE("where nobody knows the hash of a unit one of those who need it fetche
   SECTION("it is not") {
     bench.now += 11s;
     CHECK(bench.ask(4, message).kind == Kind::fetch);
+  }
+  SECTION("by one that the asker refuses") {
+    bench.done(3, "unit", true);
+    message.avoid = {node(3)};
+    CHECK(bench.ask(4, message).kind == Kind::fetch);
+    CHECK(bench.ask(5, message).kind == Kind::busy);
+    bench.done(4, "unit", true);
+    const auto answer = bench.ask(5, message);
+    CHECK(answer.kind == Kind::from);
+    CHECK(answer.claim == digest("unit"));
+    CHECK(answer.claimed_by == node(4));
   }
   SECTION("two who fetched it disagree") {
     bench.done(3, "unit", true);

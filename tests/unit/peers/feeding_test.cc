@@ -1,5 +1,6 @@
 // Who feeds whom: who asks for a unit that we seek ourselves, chains with somebody slow in them, zones, and
 // what members may bring after they spoiled a blob.
+#include "proxy/peers/message_fields.h"
 #include "tests/support/catch.h"
 #include "tests/unit/peers/site_fixture.h"
 
@@ -21,37 +22,6 @@ std::unique_ptr<Asked> get(SiteBench& bench, int from, std::uint32_t unit, ByteC
       node(from), message,
       [to = asked.get()](Result<std::unique_ptr<Upload>> upload) { to->answer = std::move(upload); });
   return asked;
-}
-
-// A stream that is read as fast as the test gives.
-struct Reading {
-  explicit Reading(UnitSource& source) : body(*source.body) { next(); }
-  void next() {
-    ticket = body.read(65536, [this](const Result<Bytes>& bytes) {
-      if (!bytes) {
-        left = true;
-        return;
-      }
-      have += bytes->size();
-      next();
-    });
-  }
-  http::BodyReader& body;
-  bool left = false;
-  ByteCount have = 0;
-  Ticket ticket;
-};
-
-// 10 MB/s for two seconds, so that we know what fast is.
-void once_fast(SiteBench& bench, BlobShare& share, std::uint32_t unit) {
-  auto found = bench.find(share, unit);
-  bench.loop.advance(100ms);
-  REQUIRE(found->is_member(node(3)));
-  Reading reading(**found->result);
-  for (int i = 0; i < 20; ++i) {
-    bench.wire.taps[node(3)]->give(1_MiB);
-    bench.loop.advance(100ms);
-  }
 }
 
 }  // namespace
@@ -134,6 +104,106 @@ TEST_CASE("of a chain that is slow at its root only the root is refused") {
   CHECK_FALSE(slow.left);
 }
 
+// rules: root-judged-by-now
+TEST_CASE("a root that has become fast is no reason to ask upstream beside it, whatever it was before") {
+  SiteBench bench(6);
+  everybody_answers(bench, from({node(3)}));
+  const auto unit = bench.unit_of(2, 6);
+  auto share = bench.begin();
+  once_fast(bench, *share, bench.unit_of(2, 6, unit + 1), 100_KiB);
+  bench.wire.paths[node(3)] = {node(4)};
+  auto found = bench.find(*share, unit);
+  bench.loop.advance(100ms);
+  REQUIRE(found->is_member(node(3)));
+  Reading slow(**found->result);
+  ByteCount have = 0, each = 10_KiB;
+  SECTION("it has become fast") { each = 400_KiB; }
+  SECTION("it has not") {}
+  bench.wire.on_probe = [&](const std::string& to, const Probe&) -> Result<ProbeAnswer> {
+    if (to == node(3)) return ProbeAnswer{1, true, 0, false, {node(4)}, 0};
+    have += each;  // a second passes between two probes
+    return ProbeAnswer{1, true, have, false, {}, 50'000};
+  };
+  bench.wire.asks.clear();
+  for (int i = 0; i < 35 && bench.wire.asks.empty(); ++i) {
+    bench.wire.taps[node(3)]->give(1'000);
+    bench.loop.advance(100ms);
+  }
+  CHECK(bench.wire.count("probe " + node(4)) >= 2);
+  CHECK(bench.wire.asks.empty() == (each > 100_KiB));
+}
+
+// rules: taken-from-a-slow-root
+TEST_CASE("who fetches a unit too slowly is told when another one does, and takes it from there") {
+  SiteBench bench(6);
+  const auto unit = bench.unit_of(2, 6);
+  SECTION("we are the faster one") {
+    everybody_answers(bench, from({node(3)}));
+    auto share = bench.begin();
+    once_fast(bench, *share, bench.unit_of(2, 6, unit + 1));
+    bench.wire.paths[node(3)] = {node(4)};
+    auto found = bench.find(*share, unit);
+    bench.loop.advance(100ms);
+    REQUIRE(found->is_member(node(3)));
+    Reading slow(**found->result);
+    bench.wire.on_probe = [](const std::string& to, const Probe&) -> Result<ProbeAnswer> {
+      if (to == node(3)) return ProbeAnswer{1, true, 0, false, {node(4)}, 0};
+      return ProbeAnswer{1, true, 0, false, {}, 50'000};
+    };
+    bench.wire.on_ask = [](const std::string&, const Ask&) { return fetch(); };
+    for (int i = 0; i < 60 && !slow.left; ++i) {
+      bench.wire.taps[node(3)]->give(1'000);
+      bench.loop.advance(100ms);
+    }
+    REQUIRE(slow.left);
+    bench.loop.advance(300ms);
+    std::vector<std::string> told;
+    for (const auto& [to, tell] : bench.wire.tells)
+      for (const auto& taken : tell.taken)
+        if (taken.unit.unit == unit) told.push_back(to);
+    CHECK(told == std::vector<std::string>{node(4)});
+  }
+  SECTION("we are the slow one") {
+    everybody_answers(bench, fetch());
+    auto share = bench.begin();
+    std::vector<std::uint32_t> taken;
+    share->when_taken([&taken](std::uint32_t number) { taken.push_back(number); });
+    auto found = bench.find(*share, unit);
+    bench.loop.advance(100ms);
+    REQUIRE(found->is_upstream());
+    share->progress(unit, 1_MiB);
+    Tell tell;
+    tell.taken.push_back({unit_name(unit)});
+    bench.site.on_tell(node(4), tell);
+    bench.site.on_tell(node(5), tell);  // once for each unit
+    bench.loop.advance(1ms);
+    CHECK(taken == std::vector<std::uint32_t>{unit});
+    const auto asked = bench.wire.asks.size();
+    auto rest = bench.find(*share, unit, 1_MiB);
+    bench.loop.advance(300ms);
+    CHECK(rest->is_member(node(4)));
+    CHECK(bench.wire.asks.size() == asked);
+    bool gave_up = false;
+    for (const auto& [to, letter] : bench.wire.tells) gave_up |= to == node(2) && !letter.gave_up.empty();
+    CHECK(gave_up);
+  }
+  SECTION("a unit that a member gives is nobody's to take") {
+    everybody_answers(bench, from({node(3)}));
+    auto share = bench.begin();
+    bool is_taken = false;
+    share->when_taken([&is_taken](std::uint32_t) { is_taken = true; });
+    auto found = bench.find(*share, unit);
+    bench.loop.advance(100ms);
+    REQUIRE(found->is_member(node(3)));
+    Tell tell;
+    tell.taken.push_back({unit_name(unit)});
+    tell.taken.push_back({unit_name(unit + 1)});
+    bench.site.on_tell(node(4), tell);
+    bench.loop.advance(1ms);
+    CHECK_FALSE(is_taken);
+  }
+}
+
 // rules: a-zone-takes-it-once
 TEST_CASE("what is slow between the zones is no reason to take a unit from another zone once more") {
   SiteBench bench(6);
@@ -169,6 +239,7 @@ TEST_CASE("what is slow between the zones is no reason to take a unit from anoth
 }
 
 // rules: spoiled-once-compared-always
+// rules: claims-of-the-blamed
 TEST_CASE("after a wrong blob members bring only units whose hash is known") {
   SiteBench bench;
   everybody_answers(bench, from({node(3)}));
@@ -205,6 +276,42 @@ TEST_CASE("after a wrong blob members bring only units whose hash is known") {
     bench.loop.advance(12s);
     CHECK(unknown->is_upstream());
   }
+  SECTION("who is to blame for the first says what the second is") {
+    bench.wire.on_ask = [](const std::string&, const Ask& ask) {
+      if (contains(ask.avoid, node(3))) return fetch();
+      auto answer = from({node(4)});
+      answer.claim = digest("wrong");
+      answer.claimed_by = node(3);
+      return answer;
+    };
+    bench.loop.advance(1s);
+    CHECK(unknown->is_upstream());
+    CHECK((*unknown->result)->is_leased);
+  }
+}
+
+// rules: a-fitting-claim-clears-nobody
+TEST_CASE("after a wrong blob whose claims all fit what came this node asks upstream alone") {
+  SiteBench bench;
+  everybody_answers(bench, from({node(3)}));
+  auto share = bench.begin();
+  const auto first = bench.unit_of(2), second = bench.unit_of(2, 4, first + 1);
+  for (const auto unit : {first, second}) {
+    auto found = bench.find(*share, unit);
+    bench.loop.advance(100ms);
+    CHECK(share->arrived(unit, digest("came"), false));
+  }
+  bench.wire.on_ask = [&](const std::string&, const Ask& ask) {  // of the second nobody told the hash
+    auto answer = from({node(4)});
+    if (ask.unit.unit == first) answer.claim = digest("came");
+    return answer;
+  };
+  share->mismatched();
+  share.reset();
+  bench.loop.advance(3s);
+  for (const auto& row : bench.site.snapshot().members) CHECK(row.banned_for == 0s);
+  CHECK(bench.begin() == nullptr);
+  CHECK(bench.begin() != nullptr);  // once
 }
 
 // rules: unknown-is-no-blame

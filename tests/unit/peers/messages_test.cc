@@ -60,13 +60,22 @@ TEST_CASE("every answer to an ask comes back as it was written") {
   CHECK(there_and_back(fetch, parse_ask_answer).lease == 10s);
   CHECK(there_and_back(fetch, parse_ask_answer).whole);
   CHECK(there_and_back(fetch, parse_ask_answer).total == 77u);
-  AskAnswer from{
-      AskAnswer::Kind::from, {}, {"10.0.0.1:1", "10.0.0.2:2"}, {}, {}, false, {}, digest("u"), true,
-      {"10.0.0.4:4"}};
+  AskAnswer from{AskAnswer::Kind::from,
+                 {},
+                 {"10.0.0.1:1", "10.0.0.2:2"},
+                 {},
+                 {},
+                 false,
+                 {},
+                 digest("u"),
+                 true,
+                 "10.0.0.5:5",
+                 {"10.0.0.4:4"}};
   CHECK(there_and_back(from, parse_ask_answer).sources == from.sources);
   CHECK(there_and_back(from, parse_ask_answer).claim == digest("u"));
   CHECK(there_and_back(from, parse_ask_answer).is_proved);
   CHECK(there_and_back(from, parse_ask_answer).agree == from.agree);
+  CHECK(there_and_back(from, parse_ask_answer).claimed_by == "10.0.0.5:5");
   AskAnswer redirect{AskAnswer::Kind::redirect, {}, {}, "10.0.0.3:3", {}, false, {}, {}, false};
   CHECK(there_and_back(redirect, parse_ask_answer).member == "10.0.0.3:3");
   AskAnswer busy{AskAnswer::Kind::busy, {}, {}, {}, 250ms, false, {}, {}, false};
@@ -84,12 +93,14 @@ TEST_CASE("probes, tells, records and recalls come back as they were written") {
   tell.done.push_back({unit_name(1), digest("a"), true});
   tell.alive.push_back({unit_name(2), 4096});
   tell.gave_up.push_back({unit_name(3), true});
+  tell.taken.push_back({unit_name(4)});
   tell.have = Tell::Have{{digest("x")}, {digest("y")}, true};
   const auto told = there_and_back(tell, parse_tell);
   CHECK(told.done.at(0).from_upstream);
   CHECK(told.done.at(0).sha256 == digest("a"));
   CHECK(told.alive.at(0).have == 4096);
   CHECK(told.gave_up.at(0).whole_only);
+  CHECK(told.taken.at(0).unit.unit == 4);
   CHECK(told.have->is_all);
   CHECK(told.have->gone == tell.have->gone);
   CHECK(there_and_back(Tell{}, parse_tell).empty());

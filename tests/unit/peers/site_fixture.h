@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "proxy/peers/site.h"
+#include "tests/support/catch.h"
 #include "tests/support/virtual_loop.h"
 
 namespace layerd::test {
@@ -243,6 +244,40 @@ inline void everybody_answers(SiteBench& bench, peers::AskAnswer answer) {
   bench.wire.on_who = [](const std::string&, const peers::Who&) { return peers::WhoAnswer{}; };
   bench.wire.on_probe = [](const std::string&, const peers::Probe&) { return free_slot(0); };
   bench.wire.on_get = [](const std::string&, const peers::UnitGet&) { return std::nullopt; };
+}
+
+// A stream that is read as fast as the test gives.
+struct Reading {
+  explicit Reading(peers::UnitSource& source) : body(*source.body) { next(); }
+  void next() {
+    ticket = body.read(65536, [this](const Result<Bytes>& bytes) {
+      if (!bytes) {
+        left = true;
+        why = bytes.error();
+        return;
+      }
+      have += bytes->size();
+      next();
+    });
+  }
+  http::BodyReader& body;
+  bool left = false;
+  std::optional<Error> why;
+  ByteCount have = 0;
+  Ticket ticket;
+};
+
+// 10 MB/s, or other pieces every 100 ms, for two seconds, so that we know what fast is.
+inline void once_fast(SiteBench& bench, peers::BlobShare& share, std::uint32_t unit,
+                      ByteCount piece = 1_MiB) {
+  auto found = bench.find(share, unit);
+  bench.loop.advance(std::chrono::milliseconds(100));
+  REQUIRE(found->is_member(node(3)));
+  Reading reading(**found->result);
+  for (int i = 0; i < 20; ++i) {
+    bench.wire.taps[node(3)]->give(piece);
+    bench.loop.advance(std::chrono::milliseconds(100));
+  }
 }
 
 }  // namespace layerd::test

@@ -101,6 +101,36 @@ TEST_CASE("a dead coordinator costs its time-out once, and the next rank is told
 }
 
 // rules: dead-are-felt
+// rules: new-coordinator-knows-less
+TEST_CASE(
+    "who coordinates since a moment ago does not know who brings the unit, and those who gave others do") {
+  SiteBench bench(6);
+  everybody_answers(bench, from({node(3)}));
+  const auto unit = bench.unit_of(2, 6);
+  auto share = bench.begin();
+  const auto before = bench.unit_of(5, 6);
+  auto first = bench.find(*share, before);
+  bench.loop.advance(100ms);
+  REQUIRE(first->is_member(node(3)));
+  share->arrived(before, digest("unit"), false);
+  ByteCount have = 2_MiB;
+  SECTION("one of them has more than we do") {}
+  SECTION("none has") { have = 0; }
+  bench.wire.on_ask = [](const std::string& to, const Ask&) -> Result<AskAnswer> {
+    if (to == node(2)) return ScriptedWire::nobody();
+    return fetch();
+  };
+  bench.wire.on_probe = [have](const std::string& to, const Probe&) -> Result<ProbeAnswer> {
+    if (to == node(2)) return ScriptedWire::nobody();
+    return free_slot(0, have);
+  };
+  auto found = bench.find(*share, unit);
+  bench.loop.advance(2s);
+  CHECK(found->is_member(node(3)) == (have > 0));
+  CHECK(found->is_upstream() == (have == 0));
+  CHECK((*found->result)->is_leased);
+}
+
 TEST_CASE("a node whose cable was out finds its site again as soon as one member answers") {
   SiteBench bench;
   everybody_answers(bench, fetch());

@@ -15,14 +15,11 @@ TEST_CASE("a source that says nothing any more is left") {
   auto found = bench.find(*share, unit);
   bench.loop.advance(100ms);
   REQUIRE(found->is_member(node(3)));
-  std::optional<Error> why;
-  auto reading = (*found->result)->body->read(65536, [&why](Result<Bytes> bytes) {
-    if (!bytes) why = bytes.error();
-  });
+  Reading reading(**found->result);
   bench.wire.on_probe = nullptr;
   bench.loop.advance(3s);
-  REQUIRE(why);
-  CHECK(why->diagnosis == "member_left");
+  REQUIRE(reading.left);
+  CHECK(reading.why->diagnosis == "member_left");
 }
 
 // rules: bytes-outweigh-probes
@@ -33,27 +30,16 @@ TEST_CASE("a source whose bytes come is not left because it does not answer a pr
   auto found = bench.find(*share, bench.unit_of(2));
   bench.loop.advance(100ms);
   REQUIRE(found->is_member(node(3)));
-  auto& body = *(*found->result)->body;
-  std::optional<Error> why;
-  Ticket reading;
-  std::function<void()> next = [&] {
-    reading = body.read(65536, [&](const Result<Bytes>& bytes) {
-      if (!bytes)
-        why = bytes.error();
-      else
-        next();
-    });
-  };
-  next();
+  Reading reading(**found->result);
   bench.wire.on_probe = nullptr;
   for (int i = 0; i < 60; ++i) {
     bench.wire.taps[node(3)]->give(1'000);
     bench.loop.advance(100ms);
   }
-  CHECK_FALSE(why);
+  CHECK_FALSE(reading.left);
   CHECK(bench.wire.count("probe " + node(3)) > 0);
   bench.loop.advance(6s);
-  CHECK(why);  // now it is silent
+  CHECK(reading.left);  // now it is silent
 }
 
 TEST_CASE("a source that is fed by ourselves is left") {
@@ -63,13 +49,12 @@ TEST_CASE("a source that is fed by ourselves is left") {
   auto found = bench.find(*share, bench.unit_of(2));
   bench.loop.advance(100ms);
   REQUIRE(found->is_member(node(3)));
-  bool left = false;
-  auto reading = (*found->result)->body->read(65536, [&left](const Result<Bytes>& bytes) { left = !bytes; });
+  Reading reading(**found->result);
   bench.wire.on_probe = [](const std::string&, const Probe&) {
     return ProbeAnswer{0, true, 0, false, {node(4), node(1)}, 0};
   };
   bench.loop.advance(3s);
-  CHECK(left);
+  CHECK(reading.left);
 }
 
 TEST_CASE("a slow stream is left for a member that has the whole unit and is faster") {
@@ -80,34 +65,20 @@ TEST_CASE("a slow stream is left for a member that has the whole unit and is fas
   auto found = bench.find(*share, unit);
   bench.loop.advance(100ms);
   REQUIRE(found->is_member(node(3)));
-  auto& body = *(*found->result)->body;
-  bool left = false;
-  ByteCount have = 0;
-  Ticket reading;
-  std::function<void()> next = [&] {
-    reading = body.read(65536, [&](const Result<Bytes>& bytes) {
-      if (!bytes) {
-        left = true;
-        return;
-      }
-      have += bytes->size();
-      next();
-    });
-  };
-  next();
+  Reading reading(**found->result);
   bench.wire.paths[node(3)] = {};
   bench.wire.on_probe = [](const std::string& to, const Probe&) -> Result<ProbeAnswer> {
     if (to == node(3)) return ProbeAnswer{1, true, 0, false, {node(4)}, 0};
     return free_slot(0, 8_MiB, true, 50'000'000);
   };
-  for (int i = 0; i < 100 && !left; ++i) {
+  for (int i = 0; i < 100 && !reading.left; ++i) {
     bench.wire.taps[node(3)]->give(10'000);
     bench.loop.advance(100ms);
   }
-  REQUIRE(left);
-  share->progress(unit, have);
+  REQUIRE(reading.left);
+  share->progress(unit, reading.have);
   share->failed(unit, {Errc::canceled, "left"});
-  auto again = bench.find(*share, unit, have);
+  auto again = bench.find(*share, unit, reading.have);
   bench.loop.advance(100ms);
   CHECK(again->is_member(node(4)));
   CHECK(bench.metrics.total("layerd_peer_left_total") == 1);

@@ -125,8 +125,8 @@ TEST_CASE("units that upstream has brought nothing of are looked for again when 
   at.join();
   at.loop.advance(50ms);
   upstream.cut_after = 0;
-  upstream.cuts = 2;
-  upstream.never_answers = true;  // two bodies break off and are asked for in vain
+  upstream.cuts = 3;
+  upstream.never_answers = true;  // the bodies break off and are asked for in vain
   at.loop.advance(20ms);
   const auto sought = at.site.found.size();
   at.site.from_member = {{0, ""}, {1, ""}, {2, ""}};
@@ -141,6 +141,45 @@ TEST_CASE("units that upstream has brought nothing of are looked for again when 
     check_right(at);
     CHECK(at.upstream_bytes() < 10_MiB);
   }
+}
+
+// rules: more-at-the-first-head
+TEST_CASE("the units behind the first are looked for as soon as the size is known") {
+  SharedBench at(24_MiB);
+  at.fetcher.at("a").chunk_after = 1ms;
+  at.join();
+  at.loop.advance(10ms);
+  CHECK(at.site.found.size() == 3);
+  check_right(at);
+}
+
+// rules: taken-over-and-dropped
+TEST_CASE("a unit that another member fetches faster is taken from it, and upstream sends no more of it") {
+  SharedBench at(24_MiB);
+  at.fetcher.at("a").chunk_after = 1ms;
+  at.join();
+  at.loop.advance(50ms);
+  at.site.from_member = {{1, ""}};
+  REQUIRE(at.site.taken);
+  at.site.taken(1);
+  at.site.taken(1);  // it comes from a member already
+  at.site.taken(7);  // there is none
+  check_right(at);
+  CHECK(at.site.failures.empty());
+  CHECK(at.site.arrived == std::map<std::uint32_t, bool>{{0, true}, {1, false}, {2, true}});
+  CHECK(at.upstream_bytes() < 20_MiB);
+  CHECK(at.upstream_bytes() > 16_MiB);
+}
+
+// rules: mixed-is-no-claim
+TEST_CASE("of a unit that a member began and upstream ended nobody says that upstream gave it") {
+  SharedBench at;
+  at.site.from_member = {{0, ""}};
+  at.site.cut = 3_MiB;
+  at.site.leaves_when_it_fails = true;
+  at.join();
+  check_right(at);
+  CHECK(at.site.arrived == std::map<std::uint32_t, bool>{{0, false}, {1, true}, {2, true}});
 }
 
 // rules: site-is-looked-for-alone

@@ -67,6 +67,7 @@ struct Site final : peers::Sharing {
       if (!right) site.from_member.erase(unit);
       return right;
     }
+    void when_taken(Callback<void(std::uint32_t unit)> taken) override { site.taken = std::move(taken); }
     bool members_are_back() override { return std::exchange(site.are_back, false); }
     void whole_only() override {
       whole = true;
@@ -134,6 +135,7 @@ struct Site final : peers::Sharing {
   std::vector<std::pair<std::uint32_t, ByteRange>> found;
   std::vector<std::pair<std::uint32_t, std::string>> failures;
   std::vector<std::uint32_t> dropped;
+  Callback<void(std::uint32_t unit)> taken;
   std::map<std::uint32_t, bool> arrived;
   std::optional<ByteCount> sized;
   std::vector<Digest> proved;
