@@ -148,7 +148,8 @@ void Download::on_connect_failed(const Error& error) {
     trouble();
     return ask_for_whole();
   }
-  connect();
+  // The units of the next target are looked for in the site as well.
+  units_&& places_.has_next_target() ? fill_units() : connect();
 }
 
 // A HEAD: for a body without a length, or when nothing is missing.
@@ -249,6 +250,7 @@ void Download::on_committed(Result<cache::StoredBlobPtr> stored) {
 void Download::start_over(Error why) {
   LogLine(LogLevel::warn, "download_start_over").field("digest", digest_.str()).field("err", why.message);
   stop_fetching();
+  if (units_) units_->suspend();
   places_.note(why);
   for (DownloadFollower* follower : followers_) follower->attempt_failed(why);
   for (DownloadRelay* relay : relays_) relay->lost({0, upstream::kOpenEnd});
@@ -380,7 +382,7 @@ DownloadStatus Download::status() const {
 void Download::watch() {
   watch_ = parts_->loop.after(kWatchEvery, "download: watch", [this] {
     watch();
-    if (units_ && units_->progress()) members_are_back();
+    if (units_) units_->progress();
     if (watch_stalls() || watch_slowness()) return;
     watch_speed();
   });

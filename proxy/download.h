@@ -180,7 +180,7 @@ class Download final : public std::enable_shared_from_this<Download>,
   void units_turned_whole() override;
   void whole_from_member(peers::UnitSource source) override;
   Segment* segment_of(std::uint32_t unit) const;
-  void members_are_back();
+  bool is_asking_upstream() const;
   void units_changed() override { state_ == State::connecting ? fill_units() : fill(); }
   void unit_unreadable(const Error& why) override { pass_through(why); }
   RangeSet covered() const override;
@@ -190,6 +190,7 @@ class Download final : public std::enable_shared_from_this<Download>,
   void watch_speed();
   bool watch_slowness();
   bool watch_stalls();
+  bool drips(Segment& segment);
   void look_ahead();
 
   std::shared_ptr<DownloadParts> parts_;

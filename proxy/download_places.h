@@ -29,6 +29,7 @@ class DownloadPlaces {
 
   // The next target that has not been asked as a whole; nothing when all were.
   registry::TargetPtr next_target();
+  bool has_next_target() const { return asked_ < targets_.size(); }
 
   std::size_t find(const registry::Target& target, std::size_t endpoint) const;
   const registry::TargetPtr& target(std::size_t place) const { return all_[place].target; }

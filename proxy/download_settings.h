@@ -23,6 +23,7 @@ struct DownloadSettings {
   Duration outage = std::chrono::seconds(20);       // a running download without a byte, retries included
   Duration stall = std::chrono::seconds(15);        // one upstream body without a byte
   Duration drip_window = std::chrono::seconds(30);  // over this long ...
+  ByteCount member_drip_bytes = 4_KiB;              // ... fewer than this from a member: it is left
   ByteCount drip_bytes = 30_KiB;                    // ... fewer bytes than this: another endpoint, if any
   unsigned tries = 3;                               // at one endpoint without progress
   ByteCount progress = 16_KiB;                      // this many bytes make an endpoint good again

@@ -87,7 +87,8 @@ void Download::unit_from_upstream(std::uint32_t unit, ByteRange rest) {
       .field("digest", digest_.str())
       .field("unit", std::uint64_t{unit})
       .field("from", std::to_string(rest.first));
-  if (state_ == State::connecting) return connect(unit);
+  // One request finds out where the blob is; what else is ours waits for its head.
+  if (state_ == State::connecting) return is_asking_upstream() ? units_->postponed(unit) : connect(unit);
   const auto choice = places_.choose(parts_->loop.now());
   if (choice.place) return start_segment(Segment::Purpose::unit, rest, *choice.place, unit);
   // A lease is kept for as long as that costs the site less than another member's beginning.
@@ -111,9 +112,14 @@ bool Download::opened_by_member(Segment& segment, const upstream::FetchResponse&
   }
   if (!size_) {
     confirm(*response.total, std::nullopt);
-    fill_units();
+    retry_ = parts_->loop.post([this] { fill(); });  // there are more to look for
   }
   return true;
+}
+
+bool Download::is_asking_upstream() const {
+  return std::any_of(segments_.begin(), segments_.end(),
+                     [](const auto& segment) { return segment->member.empty(); });
 }
 
 // A range was asked for and the whole came, and it is more than the unit.
@@ -185,19 +191,7 @@ void Download::unit_failed(std::unique_ptr<Segment> segment, const Error& error)
     units_->failed(unit, error);
   }
   segment.reset();
-  fill();
-}
-
-// This node was cut off, and what was to come from upstream then would make it a second copy for the site.
-void Download::members_are_back() {
-  const Error why{Errc::canceled, "other members are there again"};
-  for (const std::uint32_t unit : units_->from_upstream()) {
-    Segment* segment = segment_of(unit);
-    if (segment && segment->received() > 0) continue;
-    if (segment) const auto dropped = take_out(*segment);
-    units_->failed(unit, why);
-  }
-  fill();
+  units_changed();
 }
 
 // An authenticated member gave wrong bytes or a wrong size. After the first wrong digest the site finds out

@@ -33,7 +33,9 @@ void DownloadUnits::taken(std::uint32_t unit) {
   if (found == active_.end() || !found->second.from_upstream) return;
   if (found->second.state != State::coming && found->second.state != State::waiting) return;
   const auto rest = rest_of(unit, owner_.covered());
-  if (rest && owner_.unit_taken_over(unit)) find(unit, *rest);
+  if (!rest || !owner_.unit_taken_over(unit)) return;
+  share_->handed_over(unit);
+  find(unit, *rest);
 }
 
 void DownloadUnits::begin(cache::PartialBlobPtr partial) {
@@ -46,6 +48,11 @@ void DownloadUnits::begin(cache::PartialBlobPtr partial) {
   for (const ByteRange& range : partial_->present().ranges())
     for (auto unit = peers::unit_of(range.first); unit <= peers::unit_of(range.end - 1); ++unit)
       (partial_->present().contains(range_of(unit, size_)) ? settled_ : mixed_).insert(unit);
+}
+
+void DownloadUnits::suspend() {
+  stop();
+  partial_.reset();
 }
 
 void DownloadUnits::stop() {
@@ -112,7 +119,9 @@ std::vector<std::pair<std::uint32_t, ByteRange>> DownloadUnits::plan(const Pictu
   for (const auto& [unit, rest] : ours) active_[unit].state = State::coming;
   if (!pause_.held())
     for (const std::uint32_t unit : next(picture)) {
-      if (active_.size() >= window() || upstream_bound() >= picture.upstream_left) break;
+      // However busy the way to upstream is with other blobs, one is always looked for: members may bring it.
+      const bool is_full = active_.size() >= window() || upstream_bound() >= picture.upstream_left;
+      if (is_full && !active_.empty()) break;
       find(unit, *rest_of(unit, picture.covered));
     }
   return ours;
@@ -214,26 +223,16 @@ void DownloadUnits::on_hashed(std::uint32_t unit, ByteRange range, const Result<
                                                  range.first, range.end, partial_->digest().str())});
 }
 
-std::vector<std::uint32_t> DownloadUnits::from_upstream() const {
-  std::vector<std::uint32_t> units;
-  for (const auto& [unit, facts] : active_)
-    if (facts.from_upstream && (facts.state == State::waiting || facts.state == State::coming))
-      units.push_back(unit);
-  return units;
-}
-
-bool DownloadUnits::progress() {
+void DownloadUnits::progress() {
   for (const auto& [unit, facts] : active_) {
     if (facts.state == State::finding) continue;
     const ByteCount first = range_of(unit, size_).first;
     share_->progress(unit, partial_->present().run_end(first) - first);
   }
-  const bool are_back = share_->members_are_back();
-  if (!size_ || is_whole()) return false;
+  if (!size_ || is_whole()) return;
   const ByteCount here = partial_->present().total();
   const ByteCount missing = *size_ - std::min(here, *size_);
   window_.tick(loop_.now(), here, active_.size(), (missing + peers::kUnit - 1) / peers::kUnit);
-  return are_back;
 }
 
 void DownloadUnits::whole_only() {

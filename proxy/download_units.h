@@ -53,6 +53,8 @@ class DownloadUnits {
   void begin(cache::PartialBlobPtr partial);
   // Nothing is looked for any more, and every lease is given back.
   void stop();
+  // The same, and the file goes: until begin() nobody's wish for a unit is heard.
+  void suspend();
 
   struct Picture {
     std::optional<ByteCount> size;  // nothing while no source has told it
@@ -81,10 +83,8 @@ class DownloadUnits {
   void ended(std::uint32_t unit, const RangeSet& covered);  // its segment has brought what it was begun for
   void failed(std::uint32_t unit, const Error& why);        // its segment broke off
   void written(ByteRange range);                            // bytes are on disk
-  // Several times a second. True: members are back, and what waits in vain for upstream should be given back.
-  bool progress();
-  // Those that are to come from upstream and of which nothing is on disk since they were handed out.
-  std::vector<std::uint32_t> from_upstream() const;
+  // Several times a second.
+  void progress();
   // Upstream ignores Range; a segment that began at byte 0 brings all of it, unless the site says that
   // another member does so already: whole_from_member().
   void whole_only();
@@ -116,7 +116,7 @@ class DownloadUnits {
 
   Owner& owner_;
   Loop& loop_;
-  cache::PartialBlobPtr partial_;
+  cache::PartialBlobPtr partial_;  // null: not begun, or suspended
   std::optional<ByteCount> size_;
   std::map<std::uint32_t, Unit> active_;
   peers::UnitWindow window_;

@@ -17,6 +17,18 @@ constexpr double kSlow = 256 * 1024;  // bytes per second; below it a joiner's p
 
 }  // namespace
 
+// A member that sends just enough not to be silent is left; who is to bring the rest the site decides. Much
+// less than of an upstream: on a slow line many units share what there is. True if the segment is gone.
+bool Download::drips(Segment& segment) {
+  const auto& settings = parts_->settings;
+  const TimePoint now = parts_->loop.now();
+  if (now - segment.marked_at() < settings.drip_window) return false;
+  if (segment.since_mark() >= settings.member_drip_bytes) return segment.mark(now), false;
+  const Error slow{Errc::upstream_timeout, fmt::format("{} is too slow", segment.member)};
+  segment_failed(take_out(segment), slow);
+  return true;
+}
+
 // True if the download was ended by what it found.
 bool Download::watch_stalls() {
   const auto& settings = parts_->settings;
@@ -26,7 +38,9 @@ bool Download::watch_stalls() {
     return true;
   }
   for (const auto& segment : segments_) {
-    if (segment->state() != Segment::State::reading || !segment->place) continue;
+    if (segment->state() != Segment::State::reading) continue;
+    if (!segment->member.empty() && drips(*segment)) return false;
+    if (!segment->place) continue;
     const std::string name = places_.name(*segment->place);
     const Duration silent = now - segment->waits_since();
     if (silent >= settings.stall) {

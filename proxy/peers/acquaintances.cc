@@ -20,6 +20,11 @@ bool Acquaintances::is_dead(const std::string& id, TimePoint now) const {
   return found != all_.end() && now < found->second.dead_until;
 }
 
+bool Acquaintances::returned_since(const std::string& id, TimePoint then) const {
+  const auto at = all_.find(id);
+  return at != all_.end() && at->second.returned > then;
+}
+
 bool Acquaintances::died_lately(const std::string& id, TimePoint now) const {
   const auto at = all_.find(id);
   return at != all_.end() && at->second.died != TimePoint{} &&
@@ -35,7 +40,7 @@ void Acquaintances::answered(const std::string& id, std::optional<Duration> late
   auto& one = at(id);
   if (latency) one.latency = latency;
   one.spoken = now;
-  if (now < one.dead_until) revive(one);
+  if (now < one.dead_until) revive(one, now);
   one.dead_next = {};
   one.misses = 0;
   one.refuses = false;
@@ -49,15 +54,18 @@ void Acquaintances::spoke(const std::string& id, TimePoint now) {
   if (now >= one.dead_until) return;
   if (one.revived != TimePoint{} && now - one.revived < settings_.dead_first) return;
   one.revived = now;
-  revive(one);
+  revive(one, now);
 }
 
-void Acquaintances::revive(Acquaintance& one) {
+void Acquaintances::revive(Acquaintance& one, TimePoint now) {
   one.dead_until = {};
+  one.returned = last_return_ = now;
   for (auto& [id, other] : all_) {
     const auto apart = other.died > one.died ? other.died - one.died : one.died - other.died;
     const bool is_heard = other.spoken != TimePoint{} && !other.refuses;
-    if (is_heard && apart <= settings_.outage) other.dead_until = {};
+    if (now >= other.dead_until || !is_heard || apart > settings_.outage) continue;
+    other.dead_until = {};
+    other.returned = now;
   }
 }
 

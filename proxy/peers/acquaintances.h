@@ -22,6 +22,7 @@ struct Acquaintance {
   TimePoint revived{};              // when what it said ended its death last
   unsigned misses = 0;              // calls that failed since it answered or brought bytes
   TimePoint died{};                 // when it became dead last
+  TimePoint returned{};             // when it was found to be there after all last
   TimePoint felt{};                 // when it was asked how it is, though dead, last
   bool refuses = false;             // it is left alone because one of the two does not admit the other
   std::optional<Duration> latency;  // of its last answer
@@ -38,6 +39,9 @@ class Acquaintances {
 
   bool is_dead(const std::string& id, TimePoint now) const;
   bool is_banned(const std::string& id, TimePoint now) const;
+  // Was it, or at least somebody, found to be there after all since then?
+  bool returned_since(const std::string& id, TimePoint then) const;
+  bool anybody_returned_since(TimePoint then) const { return last_return_ > then; }
   // Did it become dead in the last minute?
   bool died_lately(const std::string& id, TimePoint now) const;
   // A call was answered; latency: nothing, where it says nothing of the way there. Or the member spoke to us.
@@ -70,10 +74,11 @@ class Acquaintances {
 
  private:
   Acquaintance& at(const std::string& id);
-  void revive(Acquaintance& one);
+  void revive(Acquaintance& one, TimePoint now);
 
   const SiteSettings& settings_;
   SiteMetrics& metrics_;
+  TimePoint last_return_{};
   std::map<std::string, Acquaintance, std::less<>> all_;
 };
 

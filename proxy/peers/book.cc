@@ -34,7 +34,7 @@ AskAnswer Book::ask(const std::string& from, const Ask& ask, const std::vector<H
   if (!may_speak(from, now)) return answer;
   if (answer.whole && !ask.unit.whole) return answer.wait = {}, answer;
   Peer* peer = this->peer(from, now);
-  Unit* unit = peer == nullptr ? nullptr : open(ask.unit, now);
+  Unit* unit = peer == nullptr ? nullptr : open(ask.unit, *peer, now);
   Asker* asker = unit == nullptr ? nullptr : admit(*unit, *peer);
   if (asker == nullptr) return unrecorded_lease(settings_.lease);
   for (const auto& holder : holders) {
@@ -101,7 +101,7 @@ void Book::tell(const std::string& from, const Tell& tell, TimePoint now) {
 }
 
 void Book::done(Peer& peer, const Tell::Done& done, TimePoint now) {
-  Unit* unit = open(done.unit, now);
+  Unit* unit = open(done.unit, peer, now);
   Asker* asker = unit == nullptr ? nullptr : admit(*unit, peer);
   if (asker == nullptr) return;
   asker->complete = true;
@@ -204,8 +204,9 @@ Book::Unit* Book::find(const UnitName& name, TimePoint now) {
   return &unit;
 }
 
-Book::Unit* Book::open(const UnitName& name, TimePoint now) {
+Book::Unit* Book::open(const UnitName& name, const Peer& peer, TimePoint now) {
   if (Unit* unit = find(name, now)) return unit;
+  if (peer.units >= settings_.units_per_peer) return nullptr;
   if (units_.size() >= settings_.units) forget(units_.find(order_.front()));
   const Key key = key_of(name);
   auto& unit = units_[key] = std::make_unique<Unit>();
@@ -218,7 +219,10 @@ Book::Unit* Book::open(const UnitName& name, TimePoint now) {
 Book::Asker* Book::admit(Unit& unit, Peer& peer) {
   if (Asker* asker = unit.find(peer)) return asker;
   if (peer.units >= settings_.units_per_peer) return nullptr;
+  while (askers_ >= settings_.askers && order_.front() != unit.key) forget(units_.find(order_.front()));
+  if (askers_ >= settings_.askers) return nullptr;
   ++peer.units;
+  ++askers_;
   auto& asker = unit.askers.emplace_back();
   asker.peer = &peer;
   return &asker;
@@ -287,6 +291,7 @@ void Book::forget(Units::iterator at) {
   auto& unit = *at->second;
   for (auto& lease : unit.leases) --lease.peer->leases;
   for (auto& asker : unit.askers) --asker.peer->units;
+  askers_ -= unit.askers.size();
   order_.erase(unit.order);
   units_.erase(at);
 }

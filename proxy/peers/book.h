@@ -25,6 +25,7 @@ struct BookSettings {
   unsigned leases = 4;                  // of one unit at the same time: root, stand-in, and two more
   std::size_t units = 65'536;           // in all
   std::size_t units_per_peer = 16'384;  // that one peer asked for
+  std::size_t askers = 262'144;         // of all units
   std::size_t leases_per_peer = 256;
   std::size_t peers = 8'192;
   double asks_per_second = 500;  // of one peer ...
@@ -73,7 +74,8 @@ class Book {
 
   // book.cc: entries come and go.
   Peer* peer(const std::string& id, TimePoint now);
-  Unit* open(const UnitName& name, TimePoint now);
+  // Null: it is not there, and the peer may not have more of them.
+  Unit* open(const UnitName& name, const Peer& peer, TimePoint now);
   Unit* find(const UnitName& name, TimePoint now);
   Asker* admit(Unit& unit, Peer& peer);
   void note(Unit& unit, Asker& asker, const Ask& ask);
@@ -97,7 +99,8 @@ class Book {
   std::mt19937_64 random_;
   std::map<std::string, std::unique_ptr<Peer>, std::less<>> peers_;
   Units units_;
-  std::list<Key> order_;  // of units_, the one longest untouched first
+  std::size_t askers_ = 0;  // of all of them
+  std::list<Key> order_;    // of units_, the one longest untouched first
   std::map<Digest, TimePoint> whole_;
 };
 

@@ -184,6 +184,11 @@ void PeerService::serve_message(http::Exchange& exchange, const std::string& fro
   if (kind == "ask")
     return answer(exchange, parse_ask(body),
                   [&](const Ask& ask) { return text_of(desk_.on_ask(from, ask)); });
+  if ((kind == "probe" || kind == "who" || kind == "recall") && !desk_.may_ask(from)) {
+    Error why{Errc::overloaded, "this member asks too often"};
+    why.retry_after = 1s;
+    return refuse(exchange, why);
+  }
   if (kind == "probe")
     return answer(exchange, parse_probe(body),
                   [&](const Probe& probe) { return text_of(desk_.on_probe(from, probe)); });

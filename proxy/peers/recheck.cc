@@ -34,7 +34,6 @@ class Recheck final : public Operation {
       const auto& one = received_[next_++];
       if (one.chain.empty()) continue;
       ++running_;
-      ++asked_about_;
       Ask ask;
       ask.unit = {blob_, one.unit, false};
       ask.about.assign(one.chain.begin(),
@@ -53,7 +52,6 @@ class Recheck final : public Operation {
     if (directed.answer.kind == AskAnswer::Kind::fetch)
       parts_.teller.gave_up(directed.coordinator, {{blob_, one.unit, false}, false});
     if (!directed.answer.claim) return;
-    ++claimed_;
     if (*directed.answer.claim == one.sha256) return;
     wrong_.push_back(one);
     narrow(wrong_.back().chain, directed.answer.agree);
@@ -73,9 +71,11 @@ class Recheck final : public Operation {
   void remember() {
     const auto suspects = parts_.suspects.find(blob_.digest);
     if (suspects == parts_.suspects.end()) return;
-    for (auto& received : suspects->second)
+    for (auto& received : suspects->second) {
+      received.is_open = wrong_.empty();
       for (const auto& one : wrong_)
         if (one.unit == received.unit && one.sha256 == received.sha256) received.chain = one.chain;
+    }
   }
 
   void end() {
@@ -85,20 +85,7 @@ class Recheck final : public Operation {
     cancel();
     remember();
     avoid_blamed(parts_, blamed(wrong_, parts_.acquaintances));
-    if (wrong_.empty() && claimed_ > 0) find_out_alone();
     answer_waiters();
-  }
-
-  // A claim that fits what came is the word of the one who fetched it, who may be the liar.
-  void find_out_alone() {
-    const auto now = parts_.now();
-    if (claimed_ >= asked_about_)
-      for (const auto& one : received_)
-        for (const auto& id : one.chain)
-          if (!parts_.acquaintances.is_banned(id, now))
-            parts_.acquaintances.ban(id, parts_.settings.banned, "it gave units of a blob that was wrong",
-                                     now);
-    if (parts_.alone.size() < 1'024) parts_.alone.insert(blob_.digest);
   }
 
   void answer_waiters() {
@@ -111,7 +98,7 @@ class Recheck final : public Operation {
   const BlobName blob_;
   const std::vector<Received> received_;
   std::vector<Received> wrong_;
-  std::size_t next_ = 0, running_ = 0, asked_about_ = 0, claimed_ = 0;
+  std::size_t next_ = 0, running_ = 0;
   std::vector<Ticket> asked_;
   Ticket timer_, start_;
 };

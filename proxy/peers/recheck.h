@@ -24,9 +24,8 @@ Blame blamed(std::vector<Received> wrong, const Acquaintances& acquaintances);
 void avoid_blamed(SiteParts& parts, const Blame& blame);
 
 // Asks for the claims on `received`, bans who is to blame for those that differ, and takes itself out of
-// parts.rechecks. If all are known and none differs, the next attempt asks upstream alone and all givers are
-// banned until the blob is here rightly. If some are not known, it takes those from upstream. Ends within two
-// seconds or so. Held by parts.rechecks.
+// parts.rechecks. Where none differs parts.suspects says so: any of the chains may hold the liar. Ends within
+// two seconds or so. Held by parts.rechecks.
 Ticket start_recheck(SiteParts& parts, const BlobName& blob, std::vector<Received> received);
 
 // Answers when the recheck of this blob that runs has ended.

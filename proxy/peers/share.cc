@@ -5,6 +5,7 @@
 
 #include "proxy/peers/message_fields.h"
 #include "proxy/peers/recheck.h"
+#include "proxy/peers/rejoin.h"
 #include "proxy/peers/unit_search.h"
 #include "runtime/log.h"
 
@@ -41,10 +42,13 @@ void ShareCore::close() {
 bool ShareCore::want(const UnitName& unit) {
   constexpr std::size_t kMostWanted = 32;
   if (!wanted_ || is_closed_ || unit.whole != is_whole_ || units_.count(unit.unit) != 0) return false;
+  if (!total_ || begin_of(unit.unit) >= *total_) return false;  // nor does the download know of it
   if (wanted_units_.size() >= kMostWanted || !wanted_units_.insert(unit.unit).second) return false;
   parts_.loop.post_detached([self = weak_from_this(), number = unit.unit] {
     const auto share = self.lock();
-    if (share && !share->is_closed_ && share->wanted_) share->wanted_(number);
+    if (!share || share->is_closed_ || !share->wanted_) return;
+    share->wanted_(number);
+    if (share->units_.count(number) == 0) share->wanted_units_.erase(number);  // it is here, or coming
   });
   return true;
 }
@@ -52,17 +56,39 @@ bool ShareCore::want(const UnitName& unit) {
 void ShareCore::taken(const UnitName& unit, const std::string& by) {
   auto* one = find_part(unit.unit);
   if (one == nullptr || !taken_ || unit.whole || is_whole_ || one->was_taken) return;
-  const bool is_ours = one->source.empty() && one->began != TimePoint{};
-  if (!is_ours || !parts_.is_source(by) || contains(one->avoid, by)) return;
+  if (!is_ours(*one) || !parts_.is_source(by) || contains(one->avoid, by)) return;
   one->was_taken = true;
-  one->prefer = by;
-  if (!one->coordinator.empty()) parts_.teller.gave_up(one->coordinator, {unit, false});
+  yield(unit.unit, *one, by);
+}
+
+void ShareCore::yield(std::uint32_t unit, UnitPart& one, const std::string& to) {
+  if (!taken_) return;
+  one.taker = to;
+  parts_.loop.post_detached([self = weak_from_this(), unit] {
+    const auto share = self.lock();
+    if (share && !share->is_closed_ && share->taken_) share->taken_(unit);
+  });
+}
+
+void ShareCore::handed_over(std::uint32_t unit) {
+  auto* one = find_part(unit);
+  if (one == nullptr) return;
+  if (!one->coordinator.empty()) parts_.teller.gave_up(one->coordinator, {name(unit), false});
   set_leased(*one, false);
   one->turn.reset();
-  parts_.loop.post_detached([self = weak_from_this(), number = unit.unit] {
-    const auto share = self.lock();
-    if (share && !share->is_closed_ && share->taken_) share->taken_(number);
-  });
+  one->prefer = std::move(one->taker);
+  one->taker.clear();
+}
+
+// Who coordinates the unit could not be reached when we began to fetch it, or lost sight of us since, and is
+// there now: others may have been sent upstream as well.
+void ShareCore::rejoin(std::uint32_t unit, UnitPart& one) {
+  const auto since = std::max(one.began, one.rejoined);
+  if (!is_ours(one) || is_whole_ || !parts_.acquaintances.anybody_returned_since(since)) return;
+  const auto* best = parts_.best_rank(blob_.digest, unit);
+  if (best == nullptr || !parts_.acquaintances.returned_since(best->id, since)) return;
+  one.rejoined = parts_.now();
+  one.rejoining = start_rejoin(shared_from_this(), unit);
 }
 
 void ShareCore::set_leased(UnitPart& part, bool is_leased) {
@@ -72,7 +98,7 @@ void ShareCore::set_leased(UnitPart& part, bool is_leased) {
   if (is_leased) parts_.metrics.leases_taken.add();
 }
 
-void ShareCore::begins(std::uint32_t unit, const std::shared_ptr<UnitStream>& stream, ByteCount total) {
+void ShareCore::begins(std::uint32_t unit, const std::shared_ptr<UnitStream>& stream) {
   auto& one = part(unit);
   one.prefer.clear();
   one.source = stream->member();
@@ -81,7 +107,6 @@ void ShareCore::begins(std::uint32_t unit, const std::shared_ptr<UnitStream>& st
   one.began_at = stream->range().first - begin_of(unit);
   if (!contains(one.givers, stream->member())) one.givers.push_back(stream->member());
   note_chain(one);
-  total_ = total;
   settled(unit, one);
 }
 
@@ -115,6 +140,14 @@ bool ShareCore::is_tainted(std::uint32_t unit, const std::string& member,
     return contains(wrong, id) || parts_.acquaintances.is_banned(id, parts_.now());
   };
   return is_bad(member) || std::any_of(path.begin(), path.end(), is_bad);
+}
+
+bool ShareCore::is_suspect(std::uint32_t unit, const std::string& member) const {
+  const auto suspects = parts_.suspects.find(blob_.digest);
+  if (suspects == parts_.suspects.end()) return false;
+  return std::any_of(suspects->second.begin(), suspects->second.end(), [&](const Received& received) {
+    return received.unit == unit && received.is_open && contains(received.chain, member);
+  });
 }
 
 void ShareCore::avoid(std::uint32_t unit, const std::string& member) {
@@ -152,6 +185,7 @@ void ShareCore::progress(std::uint32_t unit, ByteCount have) {
     if (one->began != TimePoint{} && age.count() > 1 && one->have > one->began_at)
       parts_.speeds.upstream(static_cast<double>(one->have - one->began_at) / age.count(), parts_.now());
   }
+  rejoin(unit, *one);
   if (!one->is_leased || parts_.now() - one->told < parts_.settings.alive_every) return;
   one->told = parts_.now();
   parts_.teller.alive(one->coordinator, {name(unit), one->have});
@@ -238,10 +272,6 @@ bool ShareCore::refuse(std::uint32_t unit, UnitPart& one, const Digest& sha256) 
   one.have = 0;
   give_up(unit);
   return false;
-}
-
-bool ShareCore::members_are_back() {
-  return sent_alone_ && !parts_.is_alone() && std::exchange(sent_alone_, false);
 }
 
 void ShareCore::turn_whole() {
@@ -334,9 +364,9 @@ void acquit(SiteParts& parts, const std::vector<Received>& suspects, const std::
 
 std::vector<std::string> ShareCore::neighbours() const {
   std::vector<std::string> ids;
-  for (auto at = received_.rbegin(); at != received_.rend() && ids.size() < kMostSources; ++at)
+  for (auto at = received_.rbegin(); at != received_.rend(); ++at)
     for (const auto& giver : at->chain)
-      if (std::find(ids.begin(), ids.end(), giver) == ids.end()) ids.push_back(giver);
+      if (ids.size() < kMostSources && !contains(ids, giver)) ids.push_back(giver);
   return ids;
 }
 

@@ -35,6 +35,9 @@ struct UnitPart {
   unsigned in_vain = 0;             // ... and how many before it brought nothing
   bool has_complained = false;      // of everybody who brings it: once for each unit
   bool was_taken = false;           // by one to whom we were too slow: once for each unit
+  TimePoint rejoined{};             // when it was last asked whether others bring it as well ...
+  Ticket rejoining;                 // ... which is being done
+  std::string taker;                // who takes it over, if the download lets go of it
   std::string prefer;               // the choice for the next find(): the watchdog's, or who took it
   std::string left;                 // the member that was left last for a faster one: not avoided for longer
   std::string source;               // the member that brings it; empty: upstream, or nobody yet
@@ -69,10 +72,17 @@ class ShareCore : public std::enable_shared_from_this<ShareCore> {
   void when_taken(Callback<void(std::uint32_t unit)> taken) { taken_ = std::move(taken); }
   // That member fetches the rest now, and we do not have to.
   void taken(const UnitName& unit, const std::string& by);
+  // Our request for what we fetch upstream shall be dropped, and the rest taken from that member.
+  void yield(std::uint32_t unit, UnitPart& part, const std::string& to);
+  void handed_over(std::uint32_t unit);
+  // Do we fetch it upstream?
+  static bool is_ours(const UnitPart& part) {
+    return part.source.empty() && part.began != TimePoint{} && !part.is_sought;
+  }
   bool is_wanted(std::uint32_t unit) const { return wanted_units_.count(unit) != 0; }
 
   // A stream from a member begins.
-  void begins(std::uint32_t unit, const std::shared_ptr<UnitStream>& stream, ByteCount total);
+  void begins(std::uint32_t unit, const std::shared_ptr<UnitStream>& stream);
   void set_leased(UnitPart& part, bool is_leased);
   // Who asks us for the unit meanwhile waits for what comes of it.
   void seeks(std::uint32_t unit) { part(unit).is_sought = true; }
@@ -85,6 +95,8 @@ class ShareCore : public std::enable_shared_from_this<ShareCore> {
   bool is_claimed(std::uint32_t unit) { return expected(unit, part(unit)).has_value(); }
   // Members spoiled an attempt at this blob: from now on they bring only what can be compared at once.
   bool is_careful() const { return parts_.suspects.count(blob_.digest) != 0; }
+  // Members spoiled the blob, nobody was found to blame, and this unit came along a chain with that member.
+  bool is_suspect(std::uint32_t unit, const std::string& member) const;
   // The next source is our own upstream request.
   void begins_upstream(std::uint32_t unit);
   // The coordinator is told that nothing is to be expected of us.
@@ -97,8 +109,6 @@ class ShareCore : public std::enable_shared_from_this<ShareCore> {
   bool arrived(std::uint32_t unit, const Digest& sha256, bool from_upstream);
   void whole_only();
   void turn_whole();
-  void sent_alone() { sent_alone_ = true; }
-  bool members_are_back();
   void sized(ByteCount total) { total_ = total; }
   void verified(const std::vector<Digest>& units);
   void mismatched();
@@ -112,6 +122,7 @@ class ShareCore : public std::enable_shared_from_this<ShareCore> {
   std::optional<Digest> expected(std::uint32_t unit, const UnitPart& part) const;
   bool refuse(std::uint32_t unit, UnitPart& part, const Digest& sha256);
   void note_chain(UnitPart& part) const;
+  void rejoin(std::uint32_t unit, UnitPart& part);
   void settled(std::uint32_t unit, UnitPart& part);
   void settle_single(const std::vector<Digest>& units);
   ByteCount begin_of(std::uint32_t unit) const { return is_whole_ ? 0 : unit * kUnit; }
@@ -123,7 +134,6 @@ class ShareCore : public std::enable_shared_from_this<ShareCore> {
   const Rights rights_;
   std::optional<ByteCount> total_;
   bool is_whole_ = false;
-  bool sent_alone_ = false;  // units went upstream because nobody else was alive
   bool is_closed_ = false;
   std::map<std::uint32_t, UnitPart> units_;
   std::vector<Received> received_;
@@ -160,8 +170,8 @@ class Share final : public BlobShare {
   void when_wanted(Callback<void(std::uint32_t unit)> wanted) override {
     core_->when_wanted(std::move(wanted));
   }
+  void handed_over(std::uint32_t unit) override { core_->handed_over(unit); }
   void when_taken(Callback<void(std::uint32_t unit)> taken) override { core_->when_taken(std::move(taken)); }
-  bool members_are_back() override { return core_->members_are_back(); }
   void whole_only() override { core_->whole_only(); }
   bool is_whole() const override { return core_->is_whole(); }
   void sized(ByteCount total) override { core_->sized(total); }

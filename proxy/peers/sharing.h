@@ -61,14 +61,12 @@ class BlobShare {
   // on its way.
   virtual void when_wanted(Callback<void(std::uint32_t unit)> wanted) { static_cast<void>(wanted); }
 
-  // Called, on a later stack, when another member has begun to fetch the rest of a unit that this node
-  // fetches too slowly for the site: the download drops its upstream request and find()s the rest, which that
-  // member brings. Once for each unit. A download that sets nothing here goes on beside it.
+  // Called, on a later stack, when another member fetches a unit that this node fetches upstream as well, or
+  // too slowly for the site: the download drops its upstream request, says so by handed_over(), and find()s
+  // the rest, which that member brings. A download that sets nothing here, or cannot do it now, goes on
+  // beside it.
   virtual void when_taken(Callback<void(std::uint32_t unit)> taken) { static_cast<void>(taken); }
-
-  // True once after units were sent upstream because no other member was alive, and one is: what upstream has
-  // brought nothing of is better looked for again.
-  virtual bool members_are_back() { return false; }
+  virtual void handed_over(std::uint32_t unit) { static_cast<void>(unit); }
 
   // Upstream ignores Range: from now on there is one unit, number 0.
   virtual void whole_only() = 0;

@@ -79,22 +79,23 @@ AskAnswer Site::on_ask(const std::string& from, const Ask& ask) {
   return parts_->coordinator.ask(from, ask);
 }
 
+bool Site::may_ask(const std::string& from) {
+  return parts_->coordinator.book().may_speak(from, parts_->now());
+}
+
 ProbeAnswer Site::on_probe(const std::string& from, const Probe& probe) {
   parts_->acquaintances.spoke(from, parts_->now());
-  if (!parts_->coordinator.book().may_speak(from, parts_->now())) return {};
   return parts_->uploads.probe(probe);
 }
 
 WhoAnswer Site::on_who(const std::string& from, const Who& who) {
   parts_->acquaintances.spoke(from, parts_->now());
-  if (!parts_->coordinator.book().may_speak(from, parts_->now())) return {};
   if (!parts_->may_share(who.blob.registry, who.blob.repository)) return {};
   return parts_->coordinator.who(from, who);
 }
 
 RecallAnswer Site::on_recall(const std::string& from, const Recall& recall) {
   parts_->acquaintances.spoke(from, parts_->now());
-  if (!parts_->coordinator.book().may_speak(from, parts_->now())) return {};
   if (!parts_->may_share(recall.registry, recall.repository)) return {};
   return parts_->shelf.recall(recall);
 }
@@ -102,7 +103,6 @@ RecallAnswer Site::on_recall(const std::string& from, const Recall& recall) {
 void Site::on_tell(const std::string& from, const Tell& tell) {
   parts_->acquaintances.spoke(from, parts_->now());
   parts_->coordinator.tell(from, tell);
-  if (tell.taken.empty() || !parts_->coordinator.book().may_speak(from, parts_->now())) return;
   for (const auto& taken : tell.taken)
     for (auto* share : parts_->shares)
       if (share->blob().digest == taken.unit.blob.digest) share->taken(taken.unit, from);

@@ -88,6 +88,7 @@ class Site final : public Sharing, public Desk {
   void avoid(const std::string& member, std::string_view why);
 
   AskAnswer on_ask(const std::string& from, const Ask& ask) override;
+  bool may_ask(const std::string& from) override;
   ProbeAnswer on_probe(const std::string& from, const Probe& probe) override;
   WhoAnswer on_who(const std::string& from, const Who& who) override;
   RecallAnswer on_recall(const std::string& from, const Recall& recall) override;

@@ -26,6 +26,13 @@ bool SiteParts::is_alone() const {
   return true;
 }
 
+const Member* SiteParts::best_rank(const Digest& digest, std::uint32_t unit) const {
+  constexpr std::size_t kFew = 4;
+  for (const auto* member : coordinator.ranking().first(digest, unit, kFew))
+    if (!acquaintances.is_dead(member->id, now())) return member;
+  return nullptr;
+}
+
 std::vector<const Member*> SiteParts::keepers(const Digest& digest) const {
   auto ranks = coordinator.ranking().first(digest, kRecords, kMostKeepers);
   std::erase_if(ranks, [this](const Member* member) { return acquaintances.is_dead(member->id, now()); });

@@ -103,9 +103,12 @@ class UnitSearch final : public Pending<UnitSource> {
     }
     part().coordinator = directed.coordinator;
     part().told = parts_.now();
-    const bool is_doubtful = parts_.acquaintances.is_banned(answer.claimed_by, parts_.now());
+    // Whoever is to blame may have fetched this unit as well, and says what fits its own bytes: the
+    // coordinator shall have it fetched by somebody else.
+    const bool is_doubtful = parts_.acquaintances.is_banned(answer.claimed_by, parts_.now()) ||
+                             share_->is_suspect(unit_, answer.claimed_by);
     part().claim = is_doubtful ? std::nullopt : answer.claim;
-    if (is_doubtful) share_->avoid(unit_, answer.claimed_by);
+    if (is_doubtful && !answer.claimed_by.empty()) share_->avoid(unit_, answer.claimed_by);
     part().is_proved = answer.is_proved;
     if (answer.whole && !name_.whole) return turned_whole();
     switch (answer.kind) {
@@ -116,8 +119,6 @@ class UnitSearch final : public Pending<UnitSource> {
         is_new_ = directed.is_new;
         return holders_are_known_ ? from_holders(After::upstream_leased) : void();
       case AskAnswer::Kind::from:
-        // Who spoiled the blob by other units may have fetched this one, and says what fits its own bytes:
-        // the coordinator shall have it fetched by somebody else.
         if (must_wait_for_claim()) return is_doubtful ? again_in(Duration::zero()) : wait_for_claim();
         return consider(answer.sources, After::ask);
       case AskAnswer::Kind::busy:
@@ -136,9 +137,11 @@ class UnitSearch final : public Pending<UnitSource> {
     pending_ = parts_.loop.after(parts_.settings.claim_wait, "peers: a unit's hash", [this] { ask(); });
   }
 
+  // However long it says: the download that waits for this has less patience than another member has words.
   void again_in(Duration wait) {
     ++rounds_;
-    pending_ = parts_.loop.after(wait, "peers: busy coordinator", [this] { ask(); });
+    pending_ = parts_.loop.after(std::min(wait, 2 * parts_.settings.book.busy), "peers: busy coordinator",
+                                 [this] { ask(); });
   }
 
   // A lease does not mean that nobody has it: members may hold the whole blob of whom the coordinator does
@@ -263,7 +266,7 @@ class UnitSearch final : public Pending<UnitSource> {
   void opened(UnitAnswer answered) {
     answered.path.resize(std::min(answered.path.size(), kMostIds));
     stream_->opened(answered.range, std::move(answered.path));
-    share_->begins(unit_, stream_, answered.total);
+    share_->begins(unit_, stream_);
     UnitSource source;
     source.from = UnitSource::From::member;
     source.member = stream_->member();
@@ -309,7 +312,6 @@ class UnitSearch final : public Pending<UnitSource> {
   }
 
   void upstream(bool leased) {
-    if (parts_.is_alone()) share_->sent_alone();
     share_->begins_upstream(unit_);
     UnitSource source;
     source.range = rest_;

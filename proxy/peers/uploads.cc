@@ -98,13 +98,13 @@ std::vector<std::string> Uploads::children_of(const UnitKey& key) const {
 
 ProbeAnswer Uploads::probe(const Probe& probe) const {
   ProbeAnswer answer;
+  if (!may_share_(probe.unit.blob.registry, probe.unit.blob.repository)) return answer;
   answer.load = state_->load();
   const auto key = key_of(probe.unit);
   answer.path = streams_.path_of(key);
   answer.path.resize(std::min<std::size_t>(answer.path.size(), 32));
   // A link is taken to be as fast one way as the other: in a slow site nobody has shown yet what it can give.
   answer.rate = static_cast<ByteCount>(std::max(state_->best, speeds_.best_of_all()) / (answer.load + 1.0));
-  if (!may_share_(probe.unit.blob.registry, probe.unit.blob.repository)) return answer;
   const auto held = shelf_.held(probe.unit.blob, range_of(probe.unit, std::nullopt));
   if (!held) return answer;
   const auto range = range_of(probe.unit, held->total);

@@ -70,6 +70,9 @@ void Watchdog::look(const std::shared_ptr<UnitStream>& stream, Rates rates) {
   suspicion.needs_root = has_room && usual > 0 && rate * settings.faster < usual &&
                          age.count() > std::max(3.0, 2 * static_cast<double>(stream->range().size()) / usual);
   if (suspicion.needs_root) suspicion.expected = usual;
+  // A root may say what it likes of itself: what brings next to nothing for so long is not waited for.
+  constexpr double kDrip = 64;
+  if (age.count() > 30 && rate * kDrip < suspicion.expected) suspicion.needs_root = true;
   const bool is_stalled = stream->is_awaited() && now - stream->last_byte() >= settings.stalled;
   const bool is_due = now >= watch.next;
   const bool is_suspect = (suspicion.is_slow || is_stalled) && now >= watch.next_suspect;

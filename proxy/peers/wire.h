@@ -63,6 +63,8 @@ class Desk {
  public:
   virtual ~Desk() = default;
   virtual AskAnswer on_ask(const std::string& from, const Ask& ask) = 0;
+  // Of the three below: has it asked too often? Of the others the book decides.
+  virtual bool may_ask(const std::string& from) = 0;
   virtual ProbeAnswer on_probe(const std::string& from, const Probe& probe) = 0;
   virtual WhoAnswer on_who(const std::string& from, const Who& who) = 0;
   virtual RecallAnswer on_recall(const std::string& from, const Recall& recall) = 0;

@@ -125,9 +125,15 @@ void SimDownload::begin() {
       if (one.is_arrived || one.giver != Network::kWan || !one.body) return;
       one.pending.reset();
       one.body.reset();
+      share_->handed_over(unit);
       find(unit);
     });
   more();
+}
+
+void SimDownload::size_known() {
+  if (std::exchange(size_is_known, true)) return;
+  if (share_) share_->sized(node.site.blobs_[blob].size);
 }
 
 std::size_t SimDownload::window() const {
@@ -184,7 +190,7 @@ void SimDownload::turn_whole() {
 void SimDownload::found(std::uint32_t unit, peers::UnitSource source) {
   if (source.from == peers::UnitSource::From::upstream) return from_wan(unit);
   auto& one = units[unit];
-  size_is_known = true;
+  size_known();
   one.from_upstream = false;
   one.giver = node.site.node_of(source.member);
   one.body = std::move(source.body);
@@ -219,7 +225,7 @@ void SimDownload::from_wan(std::uint32_t unit) {
   site.network_.start(flow);
   // The head of the registry's answer says how long the blob is, long before the bytes have their turn.
   if (!size_is_known)
-    heads_.push_back(site.loop_.after(site.network_.head_after(*flow), "", [this] { size_is_known = true; }));
+    heads_.push_back(site.loop_.after(site.network_.head_after(*flow), "", [this] { size_known(); }));
   read(unit);
 }
 
@@ -228,7 +234,7 @@ void SimDownload::read(std::uint32_t unit) {
   one.pending = one.body->read(1 << 30, [this, unit](Result<Bytes> bytes) {
     if (!bytes) return lost(unit, bytes.error());
     auto& got = units[unit];
-    if (got.giver == Network::kWan) size_is_known = true;
+    if (got.giver == Network::kWan) size_known();
     if (got.giver != Network::kWan && bytes->size() > 0)
       got.is_bad = got.is_bad || node.site.nodes_[static_cast<std::size_t>(got.giver)]->gives_bad(blob, unit);
     got.have += bytes->size();

@@ -68,6 +68,7 @@ class SimDownload {
 
  private:
   void more();
+  void size_known();
   void find(std::uint32_t unit);
   void found(std::uint32_t unit, peers::UnitSource source);
   void from_wan(std::uint32_t unit);

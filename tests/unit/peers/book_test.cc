@@ -302,6 +302,41 @@ TEST_CASE("units nobody spoke of for ten minutes are forgotten") {
   CHECK(bench.ask(3).kind == Kind::fetch);
 }
 
+// rules: no-member-flushes-the-book
+TEST_CASE("a peer at its bound pushes nobody out") {
+  BookSettings settings;
+  settings.units = 30;
+  settings.units_per_peer = 10;
+  Bench bench(settings);
+  const auto ask_many = [&bench](int from, int first, int count) {
+    for (int i = first; i < first + count; ++i) {
+      Ask ask;
+      ask.unit = unit_name(0, std::to_string(i));
+      bench.ask(from, ask);
+    }
+  };
+  ask_many(1, 0, 10);
+  ask_many(2, 100, 60);
+  CHECK(bench.book.units() == 20);
+  CHECK(bench.book.leases() == 20);
+}
+
+TEST_CASE("there is a bound on what is kept of all peers together") {
+  BookSettings settings;
+  settings.askers = 50;
+  Bench bench(settings);
+  for (int unit = 0; unit < 40; ++unit)
+    for (int from = 1; from <= 5; ++from) {
+      Ask ask;
+      ask.unit = unit_name(0, std::to_string(unit));
+      bench.ask(from, ask);
+    }
+  CHECK(bench.book.units() <= 11);
+  CHECK(bench.book.units() >= 10);
+  for (int from = 1; from <= 100; ++from) bench.ask(from);  // of one unit as well
+  CHECK(bench.ask(200).kind == Kind::fetch);                // nothing is kept of it
+}
+
 TEST_CASE("one peer cannot fill the book, nor take all leases, nor talk all the time") {
   BookSettings settings;
   settings.units = 100;

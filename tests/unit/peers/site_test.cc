@@ -131,6 +131,81 @@ TEST_CASE(
   CHECK((*found->result)->is_leased);
 }
 
+// rules: back-to-members
+TEST_CASE("what a node fetched while it was cut off it asks for again as soon as it is back") {
+  SiteBench bench;
+  everybody_answers(bench, fetch());
+  auto share = bench.begin();
+  std::vector<std::uint32_t> taken;
+  share->when_taken([&taken](std::uint32_t unit) { taken.push_back(unit); });
+  auto first = bench.find(*share, bench.unit_of(2));
+  bench.loop.advance(4s);
+  const auto unit = bench.unit_of(3, 4, 1);
+  const bool is_alone = GENERATE(true, false);
+  CAPTURE(is_alone);
+  if (is_alone) {  // every member was out of reach
+    bench.wire.on_ask = nullptr;
+    bench.wire.on_probe = nullptr;
+    for (int other = 2; other <= 4; ++other) {
+      auto found = bench.find(*share, bench.unit_of(other, 4, unit + 1));
+      bench.loop.advance(300ms);
+    }
+  }
+  if (!is_alone) {  // who coordinates it was
+    bench.wire.on_ask = [](const std::string& to, const Ask&) -> Result<AskAnswer> {
+      if (to == node(3)) return ScriptedWire::nobody();
+      return fetch();
+    };
+    bench.wire.on_probe = [](const std::string& to, const Probe&) -> Result<ProbeAnswer> {
+      if (to == node(3)) return ScriptedWire::nobody();
+      return free_slot(0);
+    };
+  }
+  auto found = bench.find(*share, unit);
+  bench.loop.advance(2s);
+  REQUIRE(found->is_upstream());
+  share->progress(unit, 1_MiB);
+  CHECK(taken.empty());
+  bench.wire.tells.clear();
+  const auto back = [&](AskAnswer answer, ByteCount have) {
+    bench.wire.on_ask = [answer](const std::string&, const Ask&) { return answer; };
+    bench.wire.on_probe = [have](const std::string&, const Probe&) { return free_slot(0, have); };
+    bench.loop.advance(4s);
+    share->progress(unit, 1_MiB);
+    bench.loop.advance(300ms);
+    share->progress(unit, 1_MiB);  // it was asked once
+    bench.loop.advance(300ms);
+  };
+  const auto told_taken = [&] {
+    std::size_t count = 0;
+    for (const auto& [to, tell] : bench.wire.tells) count += tell.taken.size();
+    return count;
+  };
+  SECTION("another has more of it") {
+    back(from({node(4)}), 3_MiB);
+    CHECK(taken == std::vector<std::uint32_t>{unit});
+    CHECK(told_taken() == 0);
+    share->handed_over(unit);
+    auto rest = bench.find(*share, unit, 1_MiB);
+    bench.loop.advance(300ms);
+    CHECK(rest->is_member(node(4)));
+  }
+  SECTION("another fetches it and has less") {
+    back(from({node(4)}), 500'000);
+    CHECK(taken.empty());
+    CHECK(told_taken() == 1);
+  }
+  SECTION("nobody else fetches it") {
+    back(fetch(), 0);
+    CHECK(taken.empty());
+    CHECK(told_taken() == 0);
+    bool is_leased = false;
+    for (const auto& blob : bench.site.snapshot().blobs)
+      for (const auto& row : blob.units) is_leased |= row.unit == unit && row.is_leased;
+    CHECK(is_leased);
+  }
+}
+
 TEST_CASE("a node whose cable was out finds its site again as soon as one member answers") {
   SiteBench bench;
   everybody_answers(bench, fetch());
@@ -147,17 +222,6 @@ TEST_CASE("a node whose cable was out finds its site again as soon as one member
     bench.loop.advance(300ms);
   }
   CHECK(bench.begin() == nullptr);
-  SECTION("units that went upstream meanwhile are better looked for again") {
-    auto alone = bench.find(*share, 40);
-    bench.loop.advance(1s);
-    CHECK(alone->is_upstream());
-    CHECK_FALSE(share->members_are_back());
-    bench.wire.on_probe = [](const std::string&, const Probe&) { return free_slot(0); };
-    bench.loop.advance(4s);
-    CHECK(share->members_are_back());
-    CHECK_FALSE(share->members_are_back());
-    return;
-  }
   bench.wire.on_ask = ask;
   bench.wire.on_probe = [](const std::string& to, const Probe&) -> Result<ProbeAnswer> {
     if (to != node(3)) return ScriptedWire::nobody();  // one is enough
@@ -166,12 +230,24 @@ TEST_CASE("a node whose cable was out finds its site again as soon as one member
   bench.loop.advance(4s);
   for (const auto& member : bench.site.snapshot().members) CHECK_FALSE(member.is_dead);
   CHECK(bench.begin() != nullptr);
-  CHECK_FALSE(share->members_are_back());  // nothing was sent upstream for want of them
   share.reset();
   bench.loop.advance(20s);
   const auto said = bench.wire.log.size();
   bench.loop.advance(20s);
   CHECK(bench.wire.log.size() == said);  // nobody pulls: nothing is asked
+}
+
+// rules: busy-is-bounded
+TEST_CASE("a coordinator that is busy for a minute is asked again within a second, and then done without") {
+  SiteBench bench;
+  AskAnswer busy;
+  busy.kind = AskAnswer::Kind::busy;
+  busy.wait = 60s;
+  everybody_answers(bench, busy);
+  auto share = bench.begin();
+  auto found = bench.find(*share, bench.unit_of(2));
+  bench.loop.advance(6s);
+  CHECK(found->is_upstream());
 }
 
 TEST_CASE("a redirect is followed, and one to a dead member makes the asked one accept") {

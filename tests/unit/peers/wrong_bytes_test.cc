@@ -98,7 +98,7 @@ TEST_CASE("after a wrong blob only who made it wrong is left out, where that can
   for (const auto& row : bench.site.snapshot().members) CHECK((row.banned_for > 0s) == (row.id == node(4)));
 }
 
-TEST_CASE("after a wrong blob nothing is taken from its givers, until it shows who was wrong") {
+TEST_CASE("after a blob was wrong twice nothing is taken from its givers, until it shows who was wrong") {
   SiteBench bench;
   everybody_answers(bench, from({node(3)}));
   auto share = bench.begin();
@@ -118,6 +118,22 @@ TEST_CASE("after a wrong blob nothing is taken from its givers, until it shows w
   share->mismatched();
   one.reset();
   other.reset();
+  share.reset();
+  bench.loop.advance(3s);
+  share = bench.begin();
+  REQUIRE(share != nullptr);
+  for (const auto unit : {first, second}) {
+    bench.wire.on_ask = [&](const std::string&, const Ask&) {
+      auto claimed = from({node(unit == first ? 3 : 4)});
+      claimed.claim = digest(unit == first ? "a" : "wrong");
+      claimed.claimed_by = node(2);  // another liar
+      return claimed;
+    };
+    auto found = bench.find(*share, unit);
+    bench.loop.advance(100ms);
+    CHECK(share->arrived(unit, digest(unit == first ? "a" : "wrong"), false));
+  }
+  share->mismatched();
   share.reset();
   bench.loop.advance(3s);
   CHECK(bench.begin() == nullptr);  // the next attempt: upstream alone

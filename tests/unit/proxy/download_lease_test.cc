@@ -117,8 +117,8 @@ TEST_CASE("an upstream that is back is found although members stay silent") {
   CHECK(at.upstream_bytes() > before);
 }
 
-// rules: back-to-members
-TEST_CASE("units that upstream has brought nothing of are looked for again when members are back") {
+// rules: taken-over-and-dropped
+TEST_CASE("units that wait for upstream in vain are taken from whoever has taken them over") {
   SharedBench at(24_MiB);
   Script& upstream = at.fetcher.at("a");
   upstream.chunk_after = 1ms;
@@ -128,19 +128,10 @@ TEST_CASE("units that upstream has brought nothing of are looked for again when 
   upstream.cuts = 3;
   upstream.never_answers = true;  // the bodies break off and are asked for in vain
   at.loop.advance(20ms);
-  const auto sought = at.site.found.size();
   at.site.from_member = {{0, ""}, {1, ""}, {2, ""}};
-  SECTION("nobody is back") {
-    at.loop.advance(1s);
-    CHECK(at.site.found.size() == sought);
-  }
-  SECTION("they are") {
-    at.site.are_back = true;
-    at.loop.advance(300ms);
-    CHECK(at.site.found.size() > sought);
-    check_right(at);
-    CHECK(at.upstream_bytes() < 10_MiB);
-  }
+  for (std::uint32_t unit = 0; unit < 3; ++unit) at.site.taken(unit);
+  check_right(at);
+  CHECK(at.upstream_bytes() < 10_MiB);
 }
 
 // rules: more-at-the-first-head

@@ -11,13 +11,19 @@ namespace layerd::test::sharing {
 // Chunks of what a member holds, right or wrong.
 class MemberBody final : public http::BodyReader {
  public:
-  MemberBody(Loop& loop, std::string bytes, std::optional<ByteCount> cut, bool is_silent)
-      : loop_(loop), bytes_(std::move(bytes)), cut_(cut), is_silent_(is_silent) {}
+  // drips: if not zero, a byte after so long each time.
+  MemberBody(Loop& loop, std::string bytes, std::optional<ByteCount> cut, bool is_silent, Duration drips)
+      : loop_(loop), bytes_(std::move(bytes)), cut_(cut), is_silent_(is_silent), drips_(drips) {}
   Ticket read(std::size_t max, Done<Bytes> done) override {
     auto call = std::make_shared<Pending<Bytes>>(std::move(done));
     if (is_silent_) return Ticket(call);
     if (cut_ && at_ >= *cut_) {
       loop_.post_detached([call] { call->answer(Error{Errc::upstream_unreachable, "the member is gone"}); });
+      return Ticket(call);
+    }
+    if (drips_ > Duration::zero()) {
+      drop_ =
+          loop_.after(drips_, "", [this, call] { call->answer(Bytes::copy_of(bytes_.substr(at_++, 1))); });
       return Ticket(call);
     }
     const auto piece = bytes_.substr(at_, std::min<std::size_t>(max, 64_KiB));
@@ -32,6 +38,8 @@ class MemberBody final : public http::BodyReader {
   std::string bytes_;
   std::optional<ByteCount> cut_;
   const bool is_silent_;
+  const Duration drips_;
+  Ticket drop_;
   ByteCount at_ = 0;
 };
 
@@ -67,8 +75,9 @@ struct Site final : peers::Sharing {
       if (!right) site.from_member.erase(unit);
       return right;
     }
+    void when_wanted(Callback<void(std::uint32_t unit)> wanted) override { site.wanted = std::move(wanted); }
+    ~Share() override { site.wanted = nullptr; }
     void when_taken(Callback<void(std::uint32_t unit)> taken) override { site.taken = std::move(taken); }
-    bool members_are_back() override { return std::exchange(site.are_back, false); }
     void whole_only() override {
       whole = true;
       if (site.somebody_has_whole) site.from_member = {{0, ""}};
@@ -109,7 +118,7 @@ struct Site final : peers::Sharing {
     source.range = {rest.first, std::min<ByteCount>(rest.end, source.total)};
     const std::string& held = member->second.empty() ? content : member->second;
     source.body =
-        std::make_unique<MemberBody>(loop, held.substr(rest.first, source.range.size()), cut, silent);
+        std::make_unique<MemberBody>(loop, held.substr(rest.first, source.range.size()), cut, silent, drips);
     if (cut) cut.reset();
     return source;
   }
@@ -121,11 +130,11 @@ struct Site final : peers::Sharing {
   std::map<std::uint32_t, Digest> claims;
   std::optional<ByteCount> claims_total;
   std::optional<ByteCount> cut;  // the next member's body breaks off after so many bytes
-  bool are_back = false;         // members, since units were sent upstream
   Duration find_after{};         // zero: posted
   std::vector<Ticket> late;
   std::vector<Digest> stored_here;
   bool silent = false;                // members give no byte
+  Duration drips{};                   // or one after so long each time
   bool leaves_when_it_fails = false;  // the member
   unsigned refusals = 0;
   bool somebody_has_whole = false;  // as this node learns that upstream ignores Range
@@ -135,7 +144,7 @@ struct Site final : peers::Sharing {
   std::vector<std::pair<std::uint32_t, ByteRange>> found;
   std::vector<std::pair<std::uint32_t, std::string>> failures;
   std::vector<std::uint32_t> dropped;
-  Callback<void(std::uint32_t unit)> taken;
+  Callback<void(std::uint32_t unit)> taken, wanted;
   std::map<std::uint32_t, bool> arrived;
   std::optional<ByteCount> sized;
   std::vector<Digest> proved;

@@ -1,0 +1,90 @@
+// How shared downloads begin, and what members and other downloads can do to them before the blob is
+// confirmed.
+#include "tests/unit/proxy/download_site.h"
+
+using namespace layerd;
+using namespace layerd::test;
+using namespace layerd::test::sharing;
+using namespace std::chrono_literals;
+
+// rules: one-request-finds-the-place
+TEST_CASE("a shared download that was left goes on, although several of its units come from upstream") {
+  SharedBench at(40_MiB);
+  at.settings.finish_rest = 0;
+  at.start();
+  at.table->share_with(&at.site, nullptr);
+  at.fetcher.at("a").chunk_after = 1ms;
+  at.join();
+  at.loop.advance(50ms);
+  at.clients.front().leave();
+  at.clients.clear();
+  at.loop.advance(1min);
+  REQUIRE_FALSE(at.table->runs(at.digest));
+  const auto before = at.upstream_bytes();
+  CHECK(before > 5_MiB);
+  at.site.find_after = 1ms;
+  at.join();
+  at.loop.advance(2s);
+  at.site.find_after = {};
+  check_right(at);
+  CHECK(at.upstream_bytes() < at.content.size() + 2_MiB);  // what was on its way
+  at.site.late.clear();
+}
+
+// rules: one-is-always-looked-for
+TEST_CASE("a download that begins while others fill the way to upstream is looked for in the site") {
+  SharedBench at(80_MiB);
+  at.fetcher.at("a").chunk_after = 1s;
+  at.join();
+  at.loop.advance(5s);
+  const std::string other = random_bytes(1_MiB);
+  at.fetcher.at("b").content = other;
+  const auto digest = digest_of(DigestAlgorithm::sha256, other);
+  const auto before = at.site.found.size();
+  at.clients.emplace_back(at.loop, at.table->join(digest, target_at({"b"}, "team/other"), std::nullopt, true),
+                          ByteRange{0, ~ByteCount{0}});
+  at.loop.advance(1s);
+  CHECK(at.site.found.size() > before);
+  at.loop.advance(10s);
+  CHECK((at.clients.back().body == other));
+  at.fetcher.at("a").chunk_after = {};
+}
+
+TEST_CASE("a member that lies about a size that the manifest names is left, and the pull goes on") {
+  SharedBench at;
+  at.site.from_member = {{0, ""}};
+  at.site.claims_total = 9_MiB;
+  at.site.leaves_when_it_fails = true;
+  at.clients.emplace_back(at.loop, at.table->join(at.digest, target_at({"a"}), at.content.size(), true),
+                          ByteRange{0, ~ByteCount{0}});
+  at.loop.advance(10s);
+  check_right(at);
+  CHECK(at.site.mismatches == 0);
+  CHECK(at.site.failures.size() == 1);
+}
+
+// rules: members-may-not-drip
+TEST_CASE("a member that drips is left, and what it gave is kept") {
+  SharedBench at;
+  at.site.from_member = {{1, ""}};
+  at.site.drips = 5s;
+  at.site.leaves_when_it_fails = true;
+  at.join();
+  check_right(at);
+  REQUIRE(at.site.failures.size() == 1);
+  CHECK(at.site.failures[0].second.find("too slow") != std::string::npos);
+}
+
+TEST_CASE("a member that asks while a download starts over from scratch finds nothing to ask for") {
+  SharedBench at;
+  std::string wrong = at.content;
+  wrong[9_MiB] = static_cast<char>(wrong[9_MiB] ^ 1);
+  at.fetcher.at("a").content = wrong;
+  at.join();
+  for (int i = 0; i < 20'000 && !at.all_done(); ++i) {
+    if (at.site.wanted) at.site.wanted(1);
+    at.loop.advance(10us);
+  }
+  at.fetcher.at("a").content = at.content;
+  REQUIRE(at.run());
+}
