@@ -203,7 +203,7 @@ TEST_CASE("with certificates the CA is written and this node's own certificate i
   const JoinPlan plan = node.join();
   CHECK_FALSE(plan.files[0].is_secret);
   CHECK(node.outcome().tls.ca_file == "/etc/layerd/peer-ca.pem");
-  CHECK(node.outcome().tls.names.at(0).text() == "*.plant-7.example");
+  CHECK(node.outcome().tls.names.at(0) == "*.plant-7.example");
   CHECK(node.join().files.empty());
 }
 
