@@ -225,8 +225,7 @@ std::vector<Key<Settings>> member_source_keys() {
        [](const Settings& s) { return show_dns(s.peers); }},
       {"peers.kubernetes.kubeconfig", "file, secret", "an absolute path", true,
        "Nodes of a cluster are members: this kubeconfig says where its API server is. Needs get, list and "
-       "watch "
-       "on nodes, nothing else.",
+       "watch on nodes, nothing else. In its place, not beside it: server and token_file, or in_cluster.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
          if (auto path = r.path(n, k)) s.peers.kubernetes.kubeconfig = std::move(*path);
        },

@@ -2,6 +2,7 @@
 
 #include "daemon/config_members.h"
 #include "proxy/net/address.h"
+#include "proxy/net/peer_card.h"
 #include "proxy/net/tls_files.h"
 #include "proxy/peers/member_lines.h"
 #include "runtime/log.h"
@@ -46,24 +47,23 @@ void apply_address(Node node, Name key, std::string& out, ConfigReader& reader) 
   out = numeric ? numeric->host : std::string();
 }
 
-void apply_names(Node node, Name key, std::vector<registry::Pattern>& out, ConfigReader& reader) {
+void apply_names(Node node, Name key, std::vector<std::string>& out, ConfigReader& reader) {
   const auto list = reader.texts(node, key, true);
   if (!list) return;
   out.clear();
   if (list->size() > kMostEntries)
     return reader.error(node, fmt::format("{}: at most {} patterns", key, kMostEntries));
   for (const auto& [text, at] : *list) {
-    auto pattern = registry::Pattern::compile(text);
-    if (!pattern)
-      reader.error(*at, fmt::format("{}: {}", key, pattern.error().message));
+    if (auto good = net::check_name_pattern(text); !good)
+      reader.error(*at, fmt::format("{}: {}", key, good.error().message));
     else
-      out.push_back(std::move(*pattern));
+      out.push_back(text);
   }
 }
 
-std::string show_names(const std::vector<registry::Pattern>& names) {
+std::string show_names(const std::vector<std::string>& names) {
   std::string list;
-  for (const auto& name : names) list += (list.empty() ? "" : ", ") + yaml_quoted(name.text());
+  for (const auto& name : names) list += (list.empty() ? "" : ", ") + yaml_quoted(name);
   return "[" + list + "]";
 }
 
@@ -124,7 +124,9 @@ void check_trust(const YamlNode& section, const PeersSettings& peers, ConfigRead
         "everybody could ask it; make a secret by: layerd peers secret -o /etc/layerd/peer.key");
   if (has_tls && (tls.cert_file.empty() || tls.key_file.empty() || tls.ca_file.empty()))
     return reader.error(node_of(section, "tls"), "peers.tls: cert_file, key_file and ca_file are all needed");
-  if (has_tls && tls.names.empty())
+  const YamlNode& names = node_of(node_of(section, "tls"), "names");
+  const bool is_told = names.kind == YamlNode::Kind::list && !names.items.empty();  // entry by entry
+  if (has_tls && tls.names.empty() && !is_told)
     reader.error(
         node_of(section, "tls"),
         "peers.tls: names is needed: patterns of the members' names, as [\"*.plant-7.example\"], since "
@@ -168,11 +170,17 @@ void read_from_peers(const YamlNode& node, std::string_view key, bool& out, Conf
 std::vector<Key<Settings>> peer_keys() {
   std::vector<Key<Settings>> keys{
       {"peers.listen", "address", "numeric address and port; \"\" turns sharing off", false,
-       "Where the other nodes of the site reach this one. Needs a secret or certificates.",
+       "Where the other nodes of the site reach this one; \"[::]:5152\" is every address of the machine, of "
+       "IPv4 "
+       "as well. Not a loopback address, where nobody reaches it, and not the port of `listen`. Needs a "
+       "secret or "
+       "certificates.",
        [](Node n, Name k, Settings& s, ConfigReader& r) { apply_listen(n, k, s.peers, r); },
        [](const Settings& s) { return yaml_quoted(s.peers.listen ? s.peers.listen->str() : ""); }},
       {"peers.site", "text", "letters, digits and -_., at most 63", true,
-       "The name of the site: the nodes of one LAN. Members of another site are refused.",
+       "The name of the site: the nodes of one LAN, the same on each. Members of another site are refused; "
+       "those "
+       "without a name are a site, too.",
        [](Node n, Name k, Settings& s, ConfigReader& r) { apply_zone(n, k, s.peers.members.site, r); },
        [](const Settings& s) { return yaml_quoted(s.peers.members.site); }},
       {"peers.zone", "text", "letters, digits and -_., at most 63", true,
@@ -187,7 +195,8 @@ std::vector<Key<Settings>> peer_keys() {
        [](const Settings& s) { return yaml_quoted(s.peers.members.address); }},
       {"peers.secret_file", "file, secret", "read again when it changes", true,
        "The secret of the site, the same on every node (layerd peers secret makes one): who has it is a "
-       "member.",
+       "member. One line, or two while it is changed: the first is offered, both are taken. A file "
+       "that everybody may read or write is refused: 0600 or 0640. Not beside `peers.tls`.",
        [](Node n, Name k, Settings& s, ConfigReader& r) { apply_file(n, k, s.peers.secret_file, r, true); },
        [](const Settings& s) { return yaml_quoted(s.peers.secret_file); }},
       {"peers.tls.cert_file", "file", "PEM; read again when it changes", true,
@@ -203,8 +212,10 @@ std::vector<Key<Settings>> peer_keys() {
        "The CA that has signed for the members.",
        [](Node n, Name k, Settings& s, ConfigReader& r) { apply_file(n, k, s.peers.tls.ca_file, r, false); },
        [](const Settings& s) { return yaml_quoted(s.peers.tls.ca_file); }},
-      {"peers.tls.names", "list of patterns", "of host names", true,
-       "The names that members' certificates may have.",
+      {"peers.tls.names", "list of patterns", "of DNS names, addresses or URIs", true,
+       "The names that members' certificates may have: one of its subject alternative names must fit. * is "
+       "any "
+       "run of characters but . / and :, ** any run; as *.plant-7.example, 10.1.*.*, spiffe://plant-7/**.",
        [](Node n, Name k, Settings& s, ConfigReader& r) { apply_names(n, k, s.peers.tls.names, r); },
        [](const Settings& s) { return show_names(s.peers.tls.names); }},
   };

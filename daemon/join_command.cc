@@ -10,6 +10,7 @@
 #include "daemon/config.h"
 #include "daemon/join_plan.h"
 #include "daemon/setup/files.h"
+#include "proxy/net/own_addresses.h"
 #include "runtime/file.h"
 
 namespace layerd::daemon {
@@ -74,6 +75,7 @@ int join_command(const std::string& config_path, const JoinOptions& options) {
   input.zone = options.zone;
   input.cert_file = absolute(options.cert_file);
   input.key_file = absolute(options.key_file);
+  input.own = net::own_addresses();
   const auto plan = plan_join(input);
   if (!plan) return fail(plan.error());
   for (const JoinFile& file : plan->files) {

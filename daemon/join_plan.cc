@@ -6,6 +6,7 @@
 
 #include "daemon/config.h"
 #include "daemon/setup/yaml_edit.h"
+#include "proxy/net/address.h"
 #include "proxy/peers/member_lines.h"
 
 namespace layerd::daemon {
@@ -169,12 +170,23 @@ class Join {
     return {Errc::config, "the configuration would not be valid afterwards: " + loaded.errors.front().str()};
   }
 
+  // Whoever is in the invitation's list is in the inviter's already. A name in it says nothing here.
+  bool is_invited() const {
+    return std::any_of(invitation_.members.begin(), invitation_.members.end(), [this](const auto& entry) {
+      const auto member = peers::parse_member(entry, invitation_.port);
+      const auto address = member ? net::parse_address(member->host, member->port) : std::nullopt;
+      return address && net::kind_of(*address) != net::AddressKind::loopback &&
+             std::any_of(in_.own.begin(), in_.own.end(),
+                         [&](const net::Address& own) { return net::same_host(own, *address); });
+    });
+  }
+
   void note_what_is_left(bool is_kept) {
     if (is_kept && old_->members.members.empty() && old_->members.has_source())
       plan_.notes.push_back(
           "peers names its members by another source already; those of the invitation were not "
           "added");
-    if (invitation_.dns.empty())
+    if (invitation_.dns.empty() && !is_invited())
       plan_.notes.push_back(
           "the other members take this node at once; add its address to their list (peers.members, "
           "or the file, the DNS name or the cluster behind it) so that it does its part");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "daemon/invitation.h"
+#include "proxy/net/stream.h"
 
 namespace layerd::daemon {
 
@@ -20,6 +21,7 @@ struct JoinInput {
   bool replace = false;             // a `peers` that says something else is written anew
   std::string listen, zone;         // --listen, --zone; empty: as in the invitation, none
   std::string cert_file, key_file;  // of this node, where the members know each other by certificates
+  std::vector<net::Address> own;    // the addresses of this machine
 };
 
 struct JoinFile {

@@ -159,8 +159,7 @@ Result<Invitation> invitation_of(const Settings& settings, Duration expires) {
       read_guarded(peers.secret_file.empty() ? peers.tls.ca_file : peers.secret_file, kMostSecretText);
   if (!trust) return std::move(trust).error();
   (peers.secret_file.empty() ? invitation.ca : invitation.secret) = std::move(*trust);
-  if (peers.secret_file.empty())
-    for (const auto& name : peers.tls.names) invitation.names.push_back(name.text());
+  if (peers.secret_file.empty()) invitation.names = peers.tls.names;
   auto members = members_known(settings);
   if (!members) return std::move(members).error();
   invitation.members = std::move(*members);

@@ -65,7 +65,8 @@ struct ProxySettings {
 // How the members of a site know each other by certificates; all four or none.
 struct PeerTlsSettings {
   std::string cert_file, key_file, ca_file;
-  std::vector<registry::Pattern> names;  // of members; a certificate of the CA with another name is refused
+  // Patterns (net::fits_any) of members' names; a certificate of the CA that fits none is refused.
+  std::vector<std::string> names;
 };
 
 // How a cluster's API server is asked for its nodes, as written; what came of it is in MembersSettings.

@@ -135,7 +135,7 @@ std::vector<Key<Settings>> first_keys() {
       {"listen", "address or list of addresses", "numeric address and port", false,
        "Where the mirror listens, for this node's runtimes.", apply_listen, show_listen},
       {"admin.socket", "path", "an absolute path; \"\" turns it off", false,
-       "The socket of `layerd status` and `layerd cache`.",
+       "The socket of `layerd status`, `layerd check`, `layerd peers` and `layerd cache`.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
          if (auto path = r.path(n, k)) s.admin_socket = std::move(*path);
        },
@@ -327,8 +327,11 @@ std::vector<Key<Settings>> last_keys() {
        },
        [](const Settings& s) { return rate_text(s.download_limit); }},
       {"limits.site_download", "rate", "1Mbit to 1000Gbit, or a size per second; none", true,
-       "The same for all nodes of the site together: each takes its share by the number of members that are "
-       "alive. The same value on every node.",
+       "The same for all nodes of the site together. Each may take the value divided by the number of "
+       "members "
+       "alive, whether they download or not: of 20 nodes with 100Mbit one that pulls alone gets 5Mbit. The "
+       "same "
+       "value on every node.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
          if (auto rate = r.value(n, k, parse_rate)) s.site_download_limit = *rate;
        },

@@ -15,7 +15,7 @@ net::PeerIdentitySettings identity_settings(const PeersSettings& peers) {
   settings.cert_file = peers.tls.cert_file;
   settings.key_file = peers.tls.key_file;
   settings.ca_file = peers.tls.ca_file;
-  for (const auto& name : peers.tls.names) settings.names.push_back(name.text());
+  settings.names = peers.tls.names;
   return settings;
 }
 

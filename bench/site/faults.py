@@ -5,7 +5,7 @@ WAN bytes, and with nothing wrong in any store.
     bench/site/faults.py [--only killed,partition] [--scale 2] [--logs FOLDER]
 
 What a member does that lies, speaks another version or shows an expired certificate is tested where members can be
-scripted (tests/flow, tests/unit/peers)."""
+scripted (tests/unit/peers, tests/unit/net, tests/sim)."""
 import argparse
 import dataclasses
 import os

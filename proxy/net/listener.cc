@@ -100,7 +100,12 @@ Result<Address> Listener::listen(const Address& address) {
   sockaddr_storage storage{};
   const socklen_t length = to_sockaddr(address, storage);
   Fd fd(socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd.is_open()) return listen_error(address.str(), errno);
+  if (!fd.is_open()) {
+    const int code = errno;
+    // Without IPv6 in the kernel (ipv6.disable=1) every address there is is one of IPv4.
+    if (code == EAFNOSUPPORT && address.host == "::") return listen({"0.0.0.0", address.port, false});
+    return listen_error(address.str(), code);
+  }
   int on = 1;
   setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   // [::] serves IPv4 as well; any other IPv6 address is only itself.

@@ -39,8 +39,9 @@ class Listener {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  // Binds and listens; answers the address with the port the kernel chose for 0.
-  // Errors: config, naming the address and the cause (in use, not ours, no permission).
+  // Binds and listens; answers the address with the port the kernel chose for 0. "::" takes IPv4 as well, and
+  // is 0.0.0.0 where the kernel has no IPv6. Errors: config, naming the address and the cause (in use, not
+  // ours, no permission).
   Result<Address> listen(const Address& address);
   // Takes over a listening stream socket (systemd socket activation). On an error it stays the caller's.
   Result<Address> adopt(int fd);

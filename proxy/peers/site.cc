@@ -47,8 +47,6 @@ void Site::set_members(MemberListPtr members) {
 
 void Site::trust_changed() { parts_->acquaintances.trust_changed(); }
 
-void Site::set_uploads(unsigned most) { parts_->settings.uploads = most; }
-
 bool Site::shares(const std::string& registry, const std::string& repository) const {
   return parts_->may_share(registry, repository) && !parts_->is_alone();
 }

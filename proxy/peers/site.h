@@ -68,7 +68,6 @@ class Site final : public Sharing, public Desk {
 
   // From now on. May be called at any time, while downloads run.
   void set_members(MemberListPtr members);
-  void set_uploads(unsigned most);
   // Other secrets or certificates count now.
   void trust_changed();
 

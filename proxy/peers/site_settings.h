@@ -12,7 +12,7 @@ namespace layerd::peers {
 
 struct SiteSettings {
   // Serving.
-  unsigned uploads = 64;  // at the same time, of this node; a reload may change it
+  unsigned uploads = 64;  // at the same time, of this node
   unsigned children = 3;  // of this node and unit
   Duration size_wait =
       std::chrono::milliseconds(600);  // for the size of a blob whose download has just begun

@@ -142,6 +142,22 @@ TEST_CASE("one copy goes to each zone over a slow link") {
 
 namespace {
 
+// Lists change while pulls run, at random nodes and times: of some members they lose sight, and find them
+// again.
+void join_and_leave(SimSite& site, int nodes, std::mt19937_64& random) {
+  for (auto changes = random() % 12; changes > 0; --changes) {
+    const int whose = static_cast<int>(random() % static_cast<std::uint64_t>(nodes));
+    std::set<int> without;
+    for (auto gone = random() % 4; gone > 0; --gone) {
+      const int other = static_cast<int>(random() % static_cast<std::uint64_t>(nodes));
+      if (other != whose) without.insert(other);
+    }
+    site.at(static_cast<double>(random() % 9000) / 1000, [&site, whose, without] {
+      if (site.is_alive(whose)) site.relist(whose, without);
+    });
+  }
+}
+
 void random_schedules(std::uint64_t base, unsigned count) {
   for (std::uint64_t seed = base; seed < base + count; ++seed) {
     std::mt19937_64 random(seed);
@@ -170,6 +186,7 @@ void random_schedules(std::uint64_t base, unsigned count) {
       });
       site.at(from + 1 + static_cast<double>(random() % 5000) / 1000, [&site] { site.partition({}); });
     }
+    join_and_leave(site, nodes, random);
     const auto name = "seed " + std::to_string(seed) + ", " + std::to_string(nodes) + " nodes";
     INFO(name);
     const auto outcome = finish(site, name.c_str());
@@ -182,6 +199,25 @@ void random_schedules(std::uint64_t base, unsigned count) {
 }
 
 }  // namespace
+
+TEST_CASE("nodes join and leave the lists while all pull, and nothing is fetched twice for it") {
+  auto scenario = small(16);
+  for (int node = 0; node < 12; ++node) scenario.pullers.push_back(node);
+  SimSite site(scenario);
+  // At first nobody knows of the last four, one after the other comes to know of them; two of them go again.
+  for (int node = 0; node < 16; ++node) {
+    site.at(0, [&site, node] {
+      site.relist(node, node < 12 ? std::set<int>{12, 13, 14, 15} : std::set<int>{});
+    });
+    site.at(2 + 0.1 * node, [&site, node] { site.relist(node, {}); });
+    site.at(5 + 0.1 * node, [&site, node] {
+      if (node < 14) site.relist(node, {14, 15});
+    });
+  }
+  const auto outcome = finish(site, "four join, two leave");
+  CHECK(outcome.makespan < 1.5 * outcome.bound);
+  CHECK(outcome.wan_copies < 1.5);
+}
 
 TEST_CASE("after random faults everybody who lives has everything") { random_schedules(20260801, 12); }
 

@@ -7,6 +7,7 @@
 #include "daemon/settings_table.h"
 #include "tests/support/catch.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/tls_server.h"
 
 using namespace layerd;
 using namespace layerd::daemon;
@@ -146,6 +147,30 @@ TEST_CASE("an entry that is no member is told with its line, and the other membe
     CHECK_THAT(all(loaded.warnings), Catch::Contains(words));
     CHECK(loaded.settings->peers.members.members == std::vector<peers::ListedMember>{{"n2.site", 5152, ""}});
     CHECK(loaded.settings->peers.unread_members.size() == 1);
+  }
+}
+
+TEST_CASE("names of certificates are patterns of DNS names, addresses and URIs") {
+  Files files;
+  const auto identity = test::Identity::make({.common_name = "n1"});
+  const auto cert = files.write("n.crt", identity.certificate), key = files.write("n.key", identity.key);
+  const std::string on = "peers:\n  listen: \"[::]:5152\"\n  members: [n2]\n  tls: {cert_file: " + cert +
+                         ", key_file: " + key + ", ca_file: " + cert + ", names: ";
+  const auto loaded =
+      parse(on + "[\"*.plant-7.example\", \"10.1.*.*\", \"spiffe://plant-7/**\", \"https://x/*\"]}\n");
+  INFO(all(loaded.errors));
+  REQUIRE(loaded.ok());
+  const std::vector<std::string> names{"*.plant-7.example", "10.1.*.*", "spiffe://plant-7/**", "https://x/*"};
+  CHECK(loaded.settings->peers.tls.names == names);
+  const auto again = parse(print_settings(*loaded.settings));
+  REQUIRE(again.ok());
+  CHECK(again.settings->peers.tls.names == names);
+  for (const auto& [list, words] : std::vector<std::pair<std::string, std::string>>{
+           {"[\"a b\"]", "no blanks"}, {"[\"\"]", "1 to 255 characters"}, {"[]", "names is needed"}}) {
+    CAPTURE(list);
+    const auto wrong = parse(on + list + "}\n");
+    REQUIRE(wrong.errors.size() == 1);  // what is told of an entry is told once
+    CHECK_THAT(all(wrong.errors), Catch::Contains(words));
   }
 }
 

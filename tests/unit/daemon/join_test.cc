@@ -106,6 +106,14 @@ TEST_CASE("an invitation that is old, damaged or none is refused without its sec
   CHECK_FALSE(parse_invitation(text.substr(0, text.size() / 2), kNow).ok());
 }
 
+TEST_CASE("an invitation counts by the clock of who joins, in either direction") {
+  const std::string text = invitation_text(invitation());
+  CHECK(parse_invitation(text, kNow + 24h - 1s).ok());
+  CHECK_FALSE(parse_invitation(text, kNow + 24h * 4000).ok());
+  // A node that thinks it is 1970 can still become a member: the secret does not depend on the time.
+  CHECK(parse_invitation(text, WallTime{}).ok());
+}
+
 TEST_CASE("a node without a configuration joins") {
   Case node;
   const JoinPlan plan = node.join();
@@ -191,6 +199,28 @@ TEST_CASE("members that other sources list are not written down by hand") {
   CHECK_FALSE(plan.notes.empty());
 }
 
+TEST_CASE("who is not in the list of who invites is told to have itself added, and nobody else") {
+  const auto is_told = [](const Case& node) {
+    const auto plan = plan_join(node.input);
+    REQUIRE(plan.ok());
+    return std::any_of(plan->notes.begin(), plan->notes.end(), [](const std::string& note) {
+      return note.find("add its address") != std::string::npos;
+    });
+  };
+  Case node;
+  CHECK(is_told(node));
+  node.input.own = {{"127.0.0.1", 0, false}, {"10.0.0.3", 0, false}};
+  CHECK(is_told(node));
+  node.input.own.push_back({"10.0.0.2", 0, false});
+  CHECK_FALSE(is_told(node));
+  // A loopback address is everybody's.
+  node.input.invitation.members = {"127.0.0.1:5152", "n3.site:5152"};
+  CHECK(is_told(node));
+  node.input.invitation.dns = "layerd.site.internal";
+  node.input.invitation.dns_port = 5152;
+  CHECK_FALSE(is_told(node));
+}
+
 TEST_CASE("with certificates the CA is written and this node's own certificate is needed") {
   Case node;
   node.input.invitation.secret.clear();
@@ -203,7 +233,7 @@ TEST_CASE("with certificates the CA is written and this node's own certificate i
   const JoinPlan plan = node.join();
   CHECK_FALSE(plan.files[0].is_secret);
   CHECK(node.outcome().tls.ca_file == "/etc/layerd/peer-ca.pem");
-  CHECK(node.outcome().tls.names.at(0).text() == "*.plant-7.example");
+  CHECK(node.outcome().tls.names.at(0) == "*.plant-7.example");
   CHECK(node.join().files.empty());
 }
 

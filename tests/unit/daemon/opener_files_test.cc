@@ -13,6 +13,7 @@
 
 #include "daemon/opener_command.h"
 #include "proxy/net/certs_folder.h"
+#include "proxy/net/peer_secret.h"
 #include "proxy/net/tls_context.h"
 #include "runtime/guarded_file.h"
 #include "systemd/opener.h"
@@ -46,12 +47,16 @@ struct HelpedSite {
       fs::create_directory(dir / name);
     REQUIRE(::chmod((dir / "hidden").c_str(), 0700) == 0);
     put(dir / "hidden/ca.crt", read_text(ca.ca_file()), 0600);
+    for (const char* name : {"hidden/peer.key", "hidden/other.key"})
+      put(dir / name, net::PeerSecret::make() + "\n", 0600);
     put(dir / "cas/one.pem", read_text(ca.ca_file()), 0600);
     put(dir / "certs.d/reg.test/ca.crt", read_text(ca.ca_file()), 0600);
     put(dir / "certs.d/reg.test/notes.txt", "none of its business", 0600);
     put(config,
         "configs: {reg.test: {tls: {ca_file: " + (dir / "hidden/ca.crt") + ", ca_dir: " + (dir / "cas") +
-            "}}}\ncerts_dirs: [" + (dir / "certs.d") + "]\n",
+            "}}}\ncerts_dirs: [" + (dir / "certs.d") +
+            "]\npeers: {listen: '[::]:5152', members: [10.0.0.2], secret_file: " + (dir / "hidden/peer.key") +
+            "}\n",
         0644);
     REQUIRE(::setenv(kOpenerVariable, socket.c_str(), 1) == 0);
     listener = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -101,6 +106,18 @@ TEST_CASE("the root helper's list has the certificates and keys of the folders t
   CHECK(has("cas/one.pem"));
   CHECK(has("certs.d/reg.test/ca.crt"));
   CHECK_FALSE(has("certs.d/reg.test/notes.txt"));
+}
+
+// As README has it: `layerd peers secret -o` by root, and a daemon that is not root.
+TEST_CASE("the secret of a site that only root may read comes through the root helper") {
+  if (::geteuid() != 0) return;
+  HelpedSite site;
+  const AsNobody nobody;
+  const auto secrets = net::PeerSecret::read(site.dir / "hidden/peer.key");
+  INFO((secrets ? "" : secrets.error().message));
+  REQUIRE(secrets.ok());
+  CHECK(secrets->size() == 1);
+  CHECK_FALSE(net::PeerSecret::read(site.dir / "hidden/other.key").ok());  // no configuration names it
 }
 
 TEST_CASE("CAs below folders that only root may read come through the root helper") {
