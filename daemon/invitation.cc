@@ -6,6 +6,7 @@
 #include <ctime>
 #include <optional>
 
+#include "proxy/net/peer_secret.h"
 #include "proxy/peers/member_lines.h"
 #include "proxy/registry/pattern.h"
 #include "runtime/json.h"
@@ -57,6 +58,9 @@ Result<Ok> take_trust(const Json& json, Invitation& out) {
   if (out.secret.empty() == out.ca.empty()) return wrong("it must hold either a secret or a CA");
   if (out.secret.size() > kMostSecretText || out.secret.find('\0') != std::string::npos)
     return wrong("its secret is none");
+  if (!out.secret.empty())
+    if (auto secrets = net::PeerSecret::parse_all(out.secret); !secrets)
+      return wrong("its secret: " + secrets.error().message);
   if (!out.ca.empty() && out.ca.find("-----BEGIN CERTIFICATE-----") == std::string::npos)
     return wrong("its CA is no certificate");
   auto names = texts_of(json, "names", kMostNames,

@@ -11,6 +11,7 @@
 #include "daemon/invitation.h"
 #include "daemon/print.h"
 #include "proxy/net/address.h"
+#include "proxy/net/peer_secret.h"
 #include "proxy/peers/member_source.h"
 #include "proxy/peers/merge_members.h"
 #include "runtime/file.h"
@@ -44,13 +45,14 @@ void print_members(const Json& members) {
   for (const auto& row : members) {
     const bool is_self = row.value("is_self", false);
     const auto wrong = number(row, "wrong_units");
+    const std::string sources = joined(json_find(row, "sources"));
     const std::string faults =
         std::to_string(number(row, "faults")) + (wrong > 0 ? fmt::format(" and {} wrong units", wrong) : "");
     rows.push_back({json_string(row, "id"), json_string(row, "name"), json_string(row, "zone"),
                     is_self ? "this node" : json_string(row, "state"), is_self ? "-" : latency(row),
                     is_self ? "-" : human_bytes(number(row, "sent_bytes")),
                     is_self ? "-" : human_bytes(number(row, "received_bytes")), is_self ? "-" : faults,
-                    joined(json_find(row, "sources"))});
+                    sources.empty() && !is_self ? "nobody" : sources});
   }
   fmt::print("\n{}", table(rows));
 }
@@ -107,7 +109,10 @@ Result<std::vector<std::string>> members_of_daemon(const Json& peers) {
   const Json* rows = json_find(peers, "members");
   bool has_self = false;
   for (const auto& row : rows && rows->is_array() ? *rows : Json::array()) {
-    has_self |= row.value("is_self", false);
+    const bool is_self = row.value("is_self", false);
+    if (!is_self && joined(json_find(row, "sources")).empty())
+      continue;  // who took something is no member yet
+    has_self |= is_self;
     members.push_back(entry_of(json_string(row, "id"), json_string(row, "zone")));
   }
   if (!has_self) members.push_back(entry_of(self, json_string(peers, "zone")));
@@ -155,6 +160,8 @@ Result<Invitation> invitation_of(const Settings& settings, Duration expires) {
     invitation.dns_port = peers.members.dns->port;
   }
   invitation.expires = std::chrono::system_clock::now() + expires;
+  if (!peers.secret_file.empty())  // what this node would not take itself is nothing to give to others
+    if (auto secrets = net::PeerSecret::read(peers.secret_file); !secrets) return std::move(secrets).error();
   auto trust =
       read_guarded(peers.secret_file.empty() ? peers.tls.ca_file : peers.secret_file, kMostSecretText);
   if (!trust) return std::move(trust).error();

@@ -24,11 +24,17 @@ Json member_json(const peers::Member& member, bool is_self, const FiguresOf& fig
 }  // namespace
 
 Json peers_json(const PeersSettings& settings, const peers::Members& members, const std::string& listening,
-                const FiguresOf& figures, const std::vector<std::string>& more_complaints) {
+                const FiguresOf& figures, const std::vector<std::string>& more_complaints,
+                const std::vector<std::string>& unlisted) {
   const peers::MemberListPtr& list = members.list();
   Json rows = Json::array(), sources = Json::array(), complaints = more_complaints;
   for (const peers::Member& member : list->all())
     rows.push_back(member_json(member, member.id == list->self(), figures));
+  for (const std::string& id : unlisted) {
+    peers::Member member;
+    member.id = id;
+    rows.push_back(member_json(member, false, figures));
+  }
   for (const peers::SourceReport& source : members.sources())
     sources.push_back({{"name", source.name},
                        {"of", source.of},

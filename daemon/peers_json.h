@@ -26,9 +26,12 @@ struct PeerFigures {
 // Of a member by its id. Empty: nothing is known of anybody.
 using FiguresOf = std::function<PeerFigures(const std::string& id)>;
 
+// unlisted: ids of those that gave, took or sent wrong bytes and that no list names: shown behind the others,
+// without sources.
 // listening: where the peer listener really is; empty: nowhere. more_complaints: of others than Members (a
 // secret that cannot be used).
 Json peers_json(const PeersSettings& settings, const peers::Members& members, const std::string& listening,
-                const FiguresOf& figures, const std::vector<std::string>& more_complaints = {});
+                const FiguresOf& figures, const std::vector<std::string>& more_complaints = {},
+                const std::vector<std::string>& unlisted = {});
 
 }  // namespace layerd::daemon

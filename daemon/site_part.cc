@@ -140,6 +140,7 @@ void SitePart::stop_serving() {
 Json SitePart::json() const {
   const auto snapshot = site_->snapshot();
   std::map<std::string, PeerFigures> rows;
+  std::vector<std::string> unlisted;
   for (const auto& member : snapshot.members) {
     PeerFigures& row = rows[member.id];
     row.state = member.banned_for > Duration::zero() ? "avoided"
@@ -149,6 +150,8 @@ Json SitePart::json() const {
                                                      : "unknown";
     if (member.latency) row.latency_ms = milliseconds(*member.latency);
     row.faults = member.faults;
+    row.wrong_units = member.wrong_units;
+    if (!member.is_listed && !member.is_self) unlisted.push_back(member.id);
     row.last_error = member.last_fault;
   }
   for (const auto& traffic : traffic_.all()) {
@@ -166,7 +169,7 @@ Json SitePart::json() const {
   if (!trouble().empty()) more.push_back(trouble());
   return peers_json(
       settings_->peers, *members_, listener_ ? addresses().front().str() : std::string(),
-      [&rows](const std::string& id) { return rows[id]; }, more);
+      [&rows](const std::string& id) { return rows[id]; }, more, unlisted);
 }
 
 Json SitePart::units(const Digest& digest) const {

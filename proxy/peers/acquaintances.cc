@@ -144,13 +144,19 @@ void Acquaintances::fault(const std::string& id, std::string_view what) {
   one.last_fault = printable(what);
 }
 
+void Acquaintances::wrong_unit(const std::string& id) {
+  ++at(id).wrong_units;
+  metrics_.wrong_unit_of(printable(id));
+}
+
 // Ids are what others say: beyond a number those go that gave and took nothing and did nothing that counts.
 Acquaintance& Acquaintances::at(const std::string& id) {
   constexpr std::size_t kMost = 8'192;
   if (all_.size() >= kMost && !all_.contains(id)) {
     std::erase_if(all_, [](const auto& entry) {
       const auto& one = entry.second;
-      return one.bytes_in + one.bytes_out + one.suspicions == 0 && one.banned_until == TimePoint{};
+      return one.bytes_in + one.bytes_out + one.suspicions + one.wrong_units == 0 &&
+             one.banned_until == TimePoint{};
     });
     if (all_.size() >= kMost) all_.erase(all_.begin());
   }

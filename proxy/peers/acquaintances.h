@@ -27,9 +27,10 @@ struct Acquaintance {
   bool refuses = false;             // it is left alone because one of the two does not admit the other
   std::optional<Duration> latency;  // of its last answer
   ByteCount bytes_in = 0, bytes_out = 0;
-  std::uint64_t suspicions = 0;  // wrong bytes that it, or another one with it, gave
-  std::uint64_t faults = 0;      // failed calls, broken streams, wrong units
-  std::string last_fault;        // for people; printable
+  std::uint64_t suspicions = 0;   // wrong bytes that it, or another one with it, gave
+  std::uint64_t wrong_units = 0;  // that it brought and that were not what they are said to be
+  std::uint64_t faults = 0;       // failed calls, broken streams, wrong units
+  std::string last_fault;         // for people; printable
 };
 
 class Acquaintances {
@@ -69,6 +70,8 @@ class Acquaintances {
   }
   void took(const std::string& id, ByteCount bytes) { at(id).bytes_out += bytes; }
   void fault(const std::string& id, std::string_view what);
+  // It brought a unit that is not what it is said to be.
+  void wrong_unit(const std::string& id);
 
   const std::map<std::string, Acquaintance, std::less<>>& all() const { return all_; }
 

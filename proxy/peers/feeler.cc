@@ -1,6 +1,17 @@
 #include "proxy/peers/feeler.h"
 
+#include <algorithm>
+
 namespace layerd::peers {
+namespace {
+
+// A probe must name something, and what is pulled here is nobody's business before it is asked for.
+UnitName nothing() {
+  static const Digest kOfNothing = digest_of(DigestAlgorithm::sha256, "");
+  return {{"layerd.invalid", "greeting", kOfNothing}, 0, false};
+}
+
+}  // namespace
 
 void Feeler::wake(const BlobName& blob) {
   blob_ = blob;
@@ -20,6 +31,63 @@ void Feeler::tick() {
   if (!id) return;
   // What it answers is noted by the wire.
   probe_ = parts_.wire.probe(parts_.member(*id), Probe{{blob_, 0, false}}, [](const Result<ProbeAnswer>&) {});
+}
+
+// Begins behind ourselves: a site that starts as a whole does not greet the same member at the same time.
+void Feeler::list_changed() {
+  const auto& list = parts_.coordinator.ranking().members();
+  std::erase_if(greeted_, [&list](const std::string& id) { return list.find(id) == nullptr; });
+  const auto& all = list.all();
+  const auto self =
+      std::find_if(all.begin(), all.end(), [this](const auto& one) { return one.id == parts_.self(); });
+  const auto first = static_cast<std::size_t>(self - all.begin());
+  for (std::size_t i = 1; i <= all.size(); ++i) {
+    const auto& id = all[(first + i) % all.size()].id;
+    if (is_to_greet(id) && greeted_.insert(id).second) waiting_.push_back(id);
+  }
+  greet_later();
+}
+
+void Feeler::trust_changed() {
+  greeted_.clear();
+  waiting_.clear();
+  list_changed();
+}
+
+void Feeler::heard(const std::string& member) {
+  if (!is_to_greet(member)) return;
+  greeted_.insert(member);
+  if (std::find(waiting_.begin(), waiting_.end(), member) == waiting_.end()) waiting_.push_back(member);
+  greet_later();
+}
+
+// One that never answered, and is not left alone.
+bool Feeler::is_to_greet(const std::string& member) const {
+  if (member == parts_.self() || parts_.coordinator.ranking().members().find(member) == nullptr) return false;
+  const auto& all = parts_.acquaintances.all();
+  const auto at = all.find(member);
+  return at == all.end() || (!at->second.latency && parts_.now() >= at->second.dead_until);
+}
+
+void Feeler::greet_later() {
+  if (greets_ || waiting_.empty() || parts_.self().empty()) return;
+  if (parts_.settings.greet_every == Duration::zero()) return;
+  greets_ = true;
+  greet_timer_ = parts_.loop.after(parts_.settings.greet_every, "peers: greetings", [this] { greet(); });
+}
+
+void Feeler::greet() {
+  greets_ = false;
+  if (!parts_.shares.empty()) return greet_later();  // whoever is asked for a pull is known by that
+  while (!waiting_.empty() && !is_to_greet(waiting_.front())) waiting_.pop_front();
+  if (waiting_.empty()) return;
+  const std::string id = std::move(waiting_.front());
+  waiting_.pop_front();
+  greets_ = true;
+  greeting_ = parts_.wire.probe(parts_.member(id), Probe{nothing()}, [this](const Result<ProbeAnswer>&) {
+    greets_ = false;
+    greet_later();
+  });
 }
 
 }  // namespace layerd::peers

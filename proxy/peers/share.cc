@@ -254,6 +254,7 @@ bool ShareCore::refuse(std::uint32_t unit, UnitPart& one, const Digest& sha256) 
   parts_.metrics.wrong_units.add();
   for (const auto& giver : one.givers) {
     avoid(unit, giver);
+    parts_.acquaintances.wrong_unit(giver);
     parts_.acquaintances.fault(giver, "unit " + std::to_string(unit) + " of " + blob_.digest.str() +
                                           " is not what it is said to be");
     LogLine(LogLevel::warn, "wrong_unit")
@@ -359,6 +360,8 @@ void acquit(SiteParts& parts, const std::vector<Received>& suspects, const std::
   const auto blame = blamed(std::move(wrong), parts.acquaintances);
   for (const auto& id : suspected) parts.acquaintances.unban(id);
   parts.metrics.wrong_units.add(blame.guilty.size() + blame.suspects.size());
+  for (const auto* these : {&blame.guilty, &blame.suspects})
+    for (const auto& id : *these) parts.acquaintances.wrong_unit(id);
   avoid_blamed(parts, blame);
 }
 

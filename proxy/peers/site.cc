@@ -43,9 +43,18 @@ void Site::sweep() {
 void Site::set_members(MemberListPtr members) {
   parts_->coordinator.set_ranking(std::make_shared<const Ranking>(std::move(members)));
   announcer_->list_changed();
+  feeler_->list_changed();
 }
 
-void Site::trust_changed() { parts_->acquaintances.trust_changed(); }
+void Site::trust_changed() {
+  parts_->acquaintances.trust_changed();
+  feeler_->trust_changed();
+}
+
+void Site::spoke(const std::string& member) {
+  parts_->acquaintances.spoke(member, parts_->now());
+  feeler_->heard(member);
+}
 
 bool Site::shares(const std::string& registry, const std::string& repository) const {
   return parts_->may_share(registry, repository) && !parts_->is_alone();
@@ -73,7 +82,7 @@ void Site::stored(const Digest& digest) {
 void Site::removed(const Digest& digest) { announcer_->removed(digest); }
 
 AskAnswer Site::on_ask(const std::string& from, const Ask& ask) {
-  parts_->acquaintances.spoke(from, parts_->now());
+  spoke(from);
   return parts_->coordinator.ask(from, ask);
 }
 
@@ -82,24 +91,24 @@ bool Site::may_ask(const std::string& from) {
 }
 
 ProbeAnswer Site::on_probe(const std::string& from, const Probe& probe) {
-  parts_->acquaintances.spoke(from, parts_->now());
+  spoke(from);
   return parts_->uploads.probe(probe);
 }
 
 WhoAnswer Site::on_who(const std::string& from, const Who& who) {
-  parts_->acquaintances.spoke(from, parts_->now());
+  spoke(from);
   if (!parts_->may_share(who.blob.registry, who.blob.repository)) return {};
   return parts_->coordinator.who(from, who);
 }
 
 RecallAnswer Site::on_recall(const std::string& from, const Recall& recall) {
-  parts_->acquaintances.spoke(from, parts_->now());
+  spoke(from);
   if (!parts_->may_share(recall.registry, recall.repository)) return {};
   return parts_->shelf.recall(recall);
 }
 
 void Site::on_tell(const std::string& from, const Tell& tell) {
-  parts_->acquaintances.spoke(from, parts_->now());
+  spoke(from);
   parts_->coordinator.tell(from, tell);
   for (const auto& taken : tell.taken)
     for (auto* share : parts_->shares)
@@ -107,7 +116,7 @@ void Site::on_tell(const std::string& from, const Tell& tell) {
 }
 
 Ticket Site::on_get(const std::string& from, const UnitGet& get, Done<std::unique_ptr<Upload>> done) {
-  parts_->acquaintances.spoke(from, parts_->now());
+  spoke(from);
   return parts_->uploads.open(from, get, std::move(done));
 }
 
@@ -136,6 +145,7 @@ SiteSnapshot::MemberRow row_of(const SiteParts& parts, const std::string& id) {
   row.bytes_in = one.bytes_in;
   row.bytes_out = one.bytes_out;
   row.faults = one.faults;
+  row.wrong_units = one.wrong_units;
   row.last_fault = one.last_fault;
   return row;
 }
@@ -156,7 +166,8 @@ SiteSnapshot Site::snapshot() const {
   for (const auto& member : parts_->coordinator.ranking().members().all())
     snapshot.members.push_back(row_of(*parts_, member.id));
   for (const auto& [id, one] : parts_->acquaintances.all()) {
-    const bool is_worth_it = one.bytes_in + one.bytes_out > 0 || one.banned_until > parts_->now();
+    const bool is_worth_it =
+        one.bytes_in + one.bytes_out + one.wrong_units > 0 || one.banned_until > parts_->now();
     if (is_worth_it && parts_->coordinator.ranking().members().find(id) == nullptr)
       snapshot.members.push_back(row_of(*parts_, id));
   }

@@ -29,7 +29,7 @@ struct SiteSnapshot {
     Duration banned_for{};     // nothing is taken from it for so long yet
     std::optional<Duration> latency;
     ByteCount bytes_in = 0, bytes_out = 0;
-    std::uint64_t faults = 0;
+    std::uint64_t faults = 0, wrong_units = 0;
     std::string last_fault;
   };
   struct UnitRow {
@@ -98,6 +98,7 @@ class Site final : public Sharing, public Desk {
 
  private:
   void sweep();
+  void spoke(const std::string& member);
 
   std::unique_ptr<SiteParts> parts_;
   std::unique_ptr<Watchdog> watchdog_;

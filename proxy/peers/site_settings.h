@@ -2,6 +2,8 @@
 #pragma once
 
 #include <chrono>
+#include <set>
+#include <string>
 
 #include "proxy/peers/book.h"
 #include "proxy/peers/records.h"
@@ -41,9 +43,10 @@ struct SiteSettings {
   Duration outage = std::chrono::seconds(2);     // who became dead within it came back together, too
   Duration feel_every =
       std::chrono::seconds(1);  // a dead member is asked how it is, while blobs are pulled ...
-  Duration feel_on = std::chrono::seconds(10);   // ... or one began that long ago
-  Duration banned = std::chrono::hours(1);       // who sent wrong bytes
-  Duration suspected = std::chrono::minutes(5);  // who sent them, or only passed them on
+  Duration feel_on = std::chrono::seconds(10);     // ... or one began that long ago
+  Duration greet_every = std::chrono::seconds(1);  // of the list, who was never heard of; zero: nobody
+  Duration banned = std::chrono::hours(1);         // who sent wrong bytes
+  Duration suspected = std::chrono::minutes(5);    // who sent them, or only passed them on
 
   // Telling.
   Duration tell_after = std::chrono::milliseconds(200);
@@ -65,7 +68,6 @@ struct SiteMetrics {
   explicit SiteMetrics(Metrics& metrics);
   Counter& bytes_from_members;
   Counter& bytes_from_upstream;
-  Counter& bytes_to_members;
   Counter& units_from_members;
   Counter& units_from_upstream;
   Counter& leases_given;
@@ -79,7 +81,14 @@ struct SiteMetrics {
   Counter& wrong_blobs;
   Counter& messages;
   Counter& uploads;
-  Gauge& uploads_running;
+
+  // One unit that was not what it is said to be came from this member. At most 64 members have a counter of
+  // their own, the others share one.
+  void wrong_unit_of(const std::string& member);
+
+ private:
+  Metrics& all_;
+  std::set<std::string> named_;
 };
 
 }  // namespace layerd::peers

@@ -50,13 +50,11 @@ class Uploads::Running final : public Upload {
     ++owner->running;
     owner->children[key_].push_back(child_);
     owner->metrics.uploads.add();
-    owner->metrics.uploads_running.add(1);
   }
   ~Running() override {
     const auto owner = state_.lock();
     if (!owner) return;
     --owner->running;
-    owner->metrics.uploads_running.add(-1);
     const auto at = owner->children.find(key_);
     at->second.erase(std::find(at->second.begin(), at->second.end(), child_));
     if (at->second.empty()) owner->children.erase(at);
@@ -65,7 +63,6 @@ class Uploads::Running final : public Upload {
     const auto owner = state_.lock();
     if (!owner) return;
     owner->moved(bytes);
-    owner->metrics.bytes_to_members.add(bytes);
     owner->acquaintances.took(child_, bytes);
   }
 

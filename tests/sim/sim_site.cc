@@ -14,6 +14,13 @@ bool is_missed(std::uint64_t node, std::uint64_t member, double share) {
   return static_cast<double>(mixed % 1000) < share * 1000;
 }
 
+// A run begins with the pull, and its figures are compared with those of others: who is there shows on the
+// way.
+peers::SiteSettings without_greetings(peers::SiteSettings settings) {
+  settings.greet_every = Duration::zero();
+  return settings;
+}
+
 }  // namespace
 
 double bound_of(const Scenario& scenario) {
@@ -34,7 +41,7 @@ double bound_of(const Scenario& scenario) {
 SimNode::SimNode(SimSite& site_, int number_)
     : site(site_), number(number_), wire(site_, number_), shelf(*this) {
   peer = std::make_unique<peers::Site>(
-      site.loop_, wire, shelf, site.metrics_, site.scenario_.settings,
+      site.loop_, wire, shelf, site.metrics_, without_greetings(site.scenario_.settings),
       [](const std::string&, const std::string&) { return true; },
       site.scenario_.seed * 1'000'003 + static_cast<std::uint64_t>(number));
 }

@@ -222,7 +222,15 @@ TEST_CASE("three machines become a site by what the README says, and share what 
     CHECK(ids(*machine) == std::vector<std::string>{one.id(), two.id(), three.id()});
     CHECK_THAT(machine->command({"peers"}), Catch::Contains("site plant-7: this node is " + machine->id()) &&
                                                 Catch::Contains("peers.members: 3 members") &&
-                                                Catch::Contains("this node") && !Catch::Contains("! "));
+                                                Catch::Contains("this node"));
+    // Before anything is pulled each of them knows that the others answer.
+    for (Machine* other : {&one, &two, &three}) {
+      if (other == machine) continue;
+      INFO(machine->id() << " of " << other->id() << "\n" << machine->log());
+      CHECK(eventually([&] { return machine->member(other->id())["state"] == "alive"; }));
+      CHECK(machine->member(other->id())["latency_ms"].is_number());
+    }
+    CHECK_THAT(machine->command({"peers"}), !Catch::Contains("! "));
   }
 
   must_come_from_members(machines, one, two, image, 0);

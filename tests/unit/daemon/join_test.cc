@@ -1,5 +1,6 @@
 // Invitations and what joining by one changes.
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <map>
 
@@ -102,6 +103,15 @@ TEST_CASE("an invitation that is old, damaged or none is refused without its sec
   CHECK_THAT(with("\"secret\"", "\"secrets\""), Catch::Contains("either a secret or a CA"));
   CHECK_THAT(with("T10:", "X10:"), Catch::Contains("expires"));
   CHECK_THAT(with("\"port\": 5152", "\"port\": 0"), Catch::Contains("port"));
+  // A secret that the daemon would not take.
+  CHECK_THAT(with("LCAzMiBieXRlcyBsb25nISE=", ""), Catch::Contains("its secret: line 1"));
+  const std::string three = std::string(kSecret) + kSecret + kSecret;
+  Invitation many = invitation();
+  many.secret = three;
+  const auto refused = parse_invitation(invitation_text(many), kNow);
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().code == Errc::config);
+  CHECK_THAT(refused.error().message, Catch::Contains("more than 2 secrets"));
   CHECK_FALSE(parse_invitation("", kNow).ok());
   CHECK_FALSE(parse_invitation(text.substr(0, text.size() / 2), kNow).ok());
 }
@@ -252,6 +262,15 @@ TEST_CASE("invite and join by files: what the one writes the other takes") {
   settings.peers.members.listen = net::Address{"::", 5152, true};
   settings.peers.members.members = {{"10.0.0.2", 5152, ""}, {"n3.site", 5152, "b"}};
   CHECK(invite_command(settings, {file, "30s"}) == 2);
+  for (const char* bad : {"c2hvcnQ=\n", ""}) {
+    test::write_text(key, bad);
+    CHECK(invite_command(settings, {file, "24h"}) == 2);
+    CHECK(::access(file.c_str(), F_OK) != 0);
+  }
+  test::write_text(key, kSecret);
+  ::chmod(key.c_str(), 0644);
+  CHECK(invite_command(settings, {file, "24h"}) == 2);
+  ::chmod(key.c_str(), 0600);
   REQUIRE(invite_command(settings, {file, "24h"}) == 0);
   struct stat info {};
   REQUIRE(::stat(file.c_str(), &info) == 0);

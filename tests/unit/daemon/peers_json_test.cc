@@ -67,4 +67,18 @@ TEST_CASE("peers are told with who lists them, their figures and what is wrong")
   CHECK(json["complaints"] ==
         Json({"the secret is too short", "peers.members: n3.site:5152: n3.site does not exist"}));
   CHECK(peers_json(settings, members, "", {})["members"][1]["state"] == "unknown");
+
+  // Who is in no list is shown as well, behind the others.
+  const auto wrong = [](const std::string& id) {
+    PeerFigures known;
+    known.wrong_units = id == "10.0.0.9:5152" ? 3 : 0;
+    return known;
+  };
+  const Json rows = peers_json(settings, members, "", wrong, {}, {"10.0.0.9:5152"})["members"];
+  REQUIRE(rows.size() == 3);
+  CHECK(rows[2]["id"] == "10.0.0.9:5152");
+  CHECK(rows[2]["sources"] == Json::array());
+  CHECK(rows[2]["is_self"] == false);
+  CHECK(rows[2]["wrong_units"] == 3);
+  CHECK(rows[1]["wrong_units"] == 0);
 }

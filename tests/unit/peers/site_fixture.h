@@ -176,11 +176,17 @@ class ScriptedShelf final : public peers::Shelf {
 
 // We are node 1; the others of the list are there or not as the wire says.
 struct SiteBench {
-  explicit SiteBench(int members = 4, peers::SiteSettings settings = {})
+  enum class Greets : std::uint8_t { nobody, all };
+  explicit SiteBench(int members = 4, peers::SiteSettings settings = {}, Greets greets = Greets::nobody)
       : site(
-            loop, wire, shelf, metrics, settings,
+            loop, wire, shelf, metrics, greeting(std::move(settings), greets),
             [this](const std::string&, const std::string&) { return is_shared; }, 5) {
     list(members);
+  }
+  // Tests of what a pull asks would count what comes beside it.
+  static peers::SiteSettings greeting(peers::SiteSettings settings, Greets greets) {
+    if (greets == Greets::nobody) settings.greet_every = Duration::zero();
+    return settings;
   }
   void list(int members) {
     std::vector<peers::Member> all;

@@ -34,6 +34,11 @@ TEST_CASE("a unit that is not what its fetcher says is thrown away, and its give
   Refused at;
   auto& bench = at.bench;
   CHECK(bench.metrics.total("layerd_peer_wrong_units_total") == 1);
+  CHECK_THAT(bench.metrics.text(),
+             Catch::Contains("layerd_peer_wrong_units_by_member_total{member=\"" + node(3) + "\"} 1\n") &&
+                 !Catch::Contains("member=\"" + node(4)));
+  for (const auto& member : bench.site.snapshot().members)
+    CHECK(member.wrong_units == (member.id == node(3) ? 1u : 0u));
   bench.wire.on_ask = [answer = at.answer](const std::string&, const Ask& ask) {
     auto other = answer;
     other.sources = {node(4)};

@@ -1,0 +1,104 @@
+// Members are greeted before anything is pulled.
+#include "tests/support/catch.h"
+#include "tests/unit/peers/site_fixture.h"
+
+using namespace layerd;
+using namespace layerd::test;
+using namespace layerd::peers;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct Greeting : SiteBench {
+  explicit Greeting(int members) : SiteBench(members, {}, Greets::all) {
+    wire.on_probe = [](const std::string&, const Probe&) { return free_slot(0); };
+  }
+  SiteSnapshot::MemberRow row(int number) const {
+    for (const auto& one : site.snapshot().members)
+      if (one.id == node(number)) return one;
+    return {};
+  }
+};
+
+Result<ProbeAnswer> but_for(int number, const std::string& to) {
+  if (to == node(number)) return ScriptedWire::nobody();
+  return free_slot(0);
+}
+
+}  // namespace
+
+// rules: unheard-are-greeted
+TEST_CASE("each member is greeted once when the list has it, one a second, without any pull") {
+  Greeting bench(4);
+  bench.loop.advance(1500ms);
+  CHECK(bench.wire.log.size() == 1);
+  bench.loop.advance(10s);
+  CHECK(bench.wire.log ==
+        std::vector<std::string>{"probe " + node(2), "probe " + node(3), "probe " + node(4)});
+  for (int i = 2; i <= 4; ++i) CHECK(bench.row(i).latency);
+  bench.list(5);
+  bench.loop.advance(1h);
+  CHECK(bench.wire.log.size() == 4);
+  CHECK(bench.wire.count("probe " + node(5)) == 1);
+}
+
+TEST_CASE("a greeting names nothing of this node") {
+  Greeting bench(2);
+  std::optional<Probe> said;
+  bench.wire.on_probe = [&said](const std::string&, const Probe& probe) {
+    said = probe;
+    return free_slot(0);
+  };
+  bench.loop.advance(2s);
+  REQUIRE(said);
+  CHECK(said->unit.blob.registry == "layerd.invalid");
+  // It is a message as others are, which the other end takes.
+  CHECK(parse_probe(text_of(*said)).ok());
+}
+
+TEST_CASE("a member that is not there is greeted once, and again when it speaks") {
+  Greeting bench(3);
+  bench.wire.on_probe = [](const std::string& to, const Probe&) { return but_for(3, to); };
+  bench.loop.advance(3s);
+  CHECK(bench.row(2).latency);
+  CHECK(bench.row(3).is_dead);
+  bench.loop.advance(1h);
+  CHECK(bench.wire.count("probe " + node(3)) == 1);
+  bench.wire.on_probe = [](const std::string&, const Probe&) { return free_slot(0); };
+  bench.site.on_probe(node(3), Probe{unit_name()});
+  bench.loop.advance(2s);
+  CHECK(bench.row(3).latency);
+  CHECK_FALSE(bench.row(3).is_dead);
+  CHECK(bench.wire.count("probe " + node(3)) == 2);
+  // It is known now.
+  bench.site.on_probe(node(3), Probe{unit_name()});
+  bench.loop.advance(1h);
+  CHECK(bench.wire.count("probe " + node(3)) == 2);
+}
+
+TEST_CASE("one that refuses is shown as such, and greeted again when secrets are other ones") {
+  Greeting bench(2);
+  bench.wire.on_probe = [](const std::string&, const Probe&) -> Result<ProbeAnswer> {
+    return Error{Errc::denied, "it does not know our site secret", 0, 0, "peer_other_secret", {}};
+  };
+  bench.loop.advance(3s);
+  CHECK(bench.row(2).refuses);
+  bench.wire.on_probe = [](const std::string&, const Probe&) { return free_slot(0); };
+  bench.site.trust_changed();
+  bench.loop.advance(3s);
+  CHECK_FALSE(bench.row(2).refuses);
+  CHECK(bench.row(2).latency);
+}
+
+TEST_CASE("greetings wait while something is pulled, and go one at a time") {
+  Greeting bench(4);
+  for (int i = 2; i <= 4; ++i) bench.wire.delays[node(i)] = 20s;
+  auto share = bench.begin();
+  bench.loop.advance(5s);
+  CHECK(bench.wire.log.empty());
+  share.reset();
+  bench.loop.advance(15s);
+  CHECK(bench.wire.log.size() == 1);
+  bench.loop.advance(1min);
+  CHECK(bench.wire.log.size() == 3);
+}
