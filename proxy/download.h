@@ -181,6 +181,7 @@ class Download final : public std::enable_shared_from_this<Download>,
   void whole_from_member(peers::UnitSource source) override;
   Segment* segment_of(std::uint32_t unit) const;
   bool is_asking_upstream() const;
+  void seek_again();
   void units_changed() override { state_ == State::connecting ? fill_units() : fill(); }
   void unit_unreadable(const Error& why) override { pass_through(why); }
   RangeSet covered() const override;

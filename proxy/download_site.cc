@@ -96,7 +96,15 @@ void Download::unit_from_upstream(std::uint32_t unit, ByteRange rest) {
     units_->postponed(unit);
   else if (!places_.has_served() || !units_->hold(unit))
     units_->failed(unit, places_.worst());
+  if (!choice.again && !places_.has_served() && from_members_ > 0) return seek_again();
   start_fill(rest);  // waits for the next try, or gives up when every place is spent
+}
+
+// Upstream is of no use, and members gave other units: who has this one may be known in a moment, as records
+// travel for a second. As long as a download may be without a byte (watch_stalls).
+void Download::seek_again() {
+  trouble();
+  retry_ = parts_->loop.after(kSoon, "download: look again", [this] { fill(); });
 }
 
 bool Download::opened_by_member(Segment& segment, const upstream::FetchResponse& response) {
