@@ -81,18 +81,18 @@ TEST_CASE("a node that is offline has from the others what they have, and asks n
   const auto asked = nodes.upstream.seen().size();
 
   const auto manifest = nodes[1].get(Flow::manifest("1"));
-  CHECK(manifest.status == 200);
+  REQUIRE(manifest.status == 200);
   CHECK(manifest.header("layerd-source") == "stale");
   for (const auto& digest : image.layers) {
     const auto layer = nodes[1].get(Flow::blob(digest));
-    CHECK(layer.status == 200);
+    REQUIRE(layer.status == 200);
     CHECK((layer.body == image.blobs.at(digest)));
   }
   CHECK(nodes[1].get(Flow::manifest(image.top)).status == 200);
   // Without its manifest, and twice: the second time from here.
   for (int i = 0; i < 2; ++i) {
     const auto layer = nodes[2].get(Flow::blob(image.layers.back()));
-    CHECK(layer.status == 200);
+    REQUIRE(layer.status == 200);
     CHECK((layer.body == image.blobs.at(image.layers.back())));
   }
   // What nobody has.
