@@ -43,6 +43,7 @@ void Acquaintances::answered(const std::string& id, std::optional<Duration> late
   if (now < one.dead_until) revive(one, now);
   one.dead_next = {};
   one.misses = 0;
+  one.unmet = false;
   one.refuses = false;
 }
 
@@ -102,6 +103,11 @@ bool Acquaintances::failed(const std::string& id, const Error& why, TimePoint no
       .field("member", id)
       .field("err", one.last_fault);
   return true;
+}
+
+void Acquaintances::greeted_in_vain(const std::string& id, const Error& why) {
+  fault(id, why.message);
+  at(id).unmet = true;
 }
 
 void Acquaintances::trust_changed() {

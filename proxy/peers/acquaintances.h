@@ -24,6 +24,7 @@ struct Acquaintance {
   TimePoint died{};                 // when it became dead last
   TimePoint returned{};             // when it was found to be there after all last
   TimePoint felt{};                 // when it was asked how it is, though dead, last
+  bool unmet = false;               // it was greeted in vain, and answered nothing since
   bool refuses = false;             // it is left alone because one of the two does not admit the other
   std::optional<Duration> latency;  // of its last answer
   ByteCount bytes_in = 0, bytes_out = 0;
@@ -53,6 +54,9 @@ class Acquaintances {
   // A call failed. True: the member is dead, or refuses us, from now on and was not before. Who was heard of
   // a moment ago may miss two calls: a full link is late with them.
   bool failed(const std::string& id, const Error& why, TimePoint now);
+  // It did not answer a greeting. That is for people: a machine that is busy with its start answers too late,
+  // and who needs it asks it all the same.
+  void greeted_in_vain(const std::string& id, const Error& why);
   // The dead member of the list that was left alone for longest, those that were ever heard of first.
   std::optional<std::string> next_to_feel(const MemberList& members, TimePoint now);
   // What we show and accept is another now: who did not admit us, or we it, is tried again.

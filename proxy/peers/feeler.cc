@@ -84,7 +84,7 @@ void Feeler::greet() {
   const std::string id = std::move(waiting_.front());
   waiting_.pop_front();
   greets_ = true;
-  greeting_ = parts_.wire.probe(parts_.member(id), Probe{nothing()}, [this](const Result<ProbeAnswer>&) {
+  greeting_ = parts_.wire.greet(parts_.member(id), Probe{nothing()}, [this](const Result<ProbeAnswer>&) {
     greets_ = false;
     greet_later();
   });

@@ -24,6 +24,18 @@ class NotedWire final : public Wire {
   Ticket probe(const Member& to, const Probe& probe, Done<ProbeAnswer> done) override {
     return wire_.probe(to, probe, noting(to, std::move(done)));
   }
+  // A probe whose answer nobody needs: silence is noted for people alone.
+  Ticket greet(const Member& to, const Probe& probe, Done<ProbeAnswer> done) {
+    return wire_.probe(to, probe,
+                       [this, id = to.id, noted = noting<ProbeAnswer>(to, [](const Result<ProbeAnswer>&) {}),
+                        done = std::move(done)](Result<ProbeAnswer> how) mutable {
+                         if (!how && means_dead(how.error()))
+                           acquaintances_.greeted_in_vain(id, how.error());
+                         else
+                           noted(Result<ProbeAnswer>(how));
+                         done(std::move(how));
+                       });
+  }
   Ticket who(const Member& to, const Who& who, Done<WhoAnswer> done) override {
     return wire_.who(to, who, noting(to, std::move(done)));
   }

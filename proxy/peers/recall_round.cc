@@ -27,12 +27,17 @@ class RecallRound final : public Pending<std::vector<Recalled>> {
     }
     std::vector<Member> members;
     for (const auto& member : parts_.coordinator.ranking().members().all())
-      if (parts_.is_source(member.id)) members.push_back(member);
+      if (member.id != parts_.self() && !parts_.acquaintances.is_banned(member.id, parts_.now()))
+        members.push_back(member);
     std::shuffle(members.begin(), members.end(), parts_.random);
     std::stable_partition(members.begin(), members.end(),
                           [zone = parts_.zone()](const Member& member) { return member.zone == zone; });
-    members.resize(std::min(members.size(), kMostAsked));
-    waiting_.assign(members.begin(), members.end());
+    const auto silent = std::stable_partition(
+        members.begin(), members.end(), [this](const Member& member) { return parts_.is_source(member.id); });
+    waiting_.assign(members.begin(), silent);
+    silent_.assign(silent, members.end());
+    if (waiting_.size() > kMostAsked) waiting_.resize(kMostAsked);
+    silent_.resize(std::min(silent_.size(), kMostAsked - waiting_.size()));
     timer_ = parts_.loop.after(kPatience, "peers: recall", [this] { end(); });
     start_ = parts_.loop.post([this] { more(); });
   }
@@ -49,6 +54,8 @@ class RecallRound final : public Pending<std::vector<Recalled>> {
     answer(std::move(known_));
   }
   void more() {
+    // Upstream is of no use: those that fell silent may be there all the same, and nothing better is left.
+    if (running_ == 0 && waiting_.empty() && known_.empty()) waiting_ = std::exchange(silent_, {});
     while (running_ < kAtOnce && !waiting_.empty()) {
       const auto member = std::move(waiting_.front());
       waiting_.pop_front();
@@ -65,7 +72,7 @@ class RecallRound final : public Pending<std::vector<Recalled>> {
 
   SiteParts& parts_;
   const Recall recall_;
-  std::deque<Member> waiting_;
+  std::deque<Member> waiting_, silent_;  // silent_: left alone; asked where the others know nothing
   std::vector<Recalled> known_;
   std::size_t running_ = 0;
   std::vector<Ticket> asked_;

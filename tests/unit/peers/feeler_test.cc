@@ -76,6 +76,22 @@ TEST_CASE("a member that is not there is greeted once, and again when it speaks"
   CHECK(bench.wire.count("probe " + node(3)) == 2);
 }
 
+// rules: a-missed-greeting-is-no-death
+TEST_CASE("a greeting that is missed keeps nobody from sharing") {
+  Greeting bench(2);
+  bench.wire.on_probe = [](const std::string& to, const Probe&) { return but_for(2, to); };
+  bench.loop.advance(3s);
+  CHECK(bench.row(2).is_dead);  // so it is shown
+  CHECK(bench.row(2).last_fault == "connection refused");
+  everybody_answers(bench, fetch());
+  auto share = bench.begin();
+  REQUIRE(share);
+  auto found = bench.find(*share, bench.unit_of(2, 2));
+  bench.loop.advance(1s);
+  CHECK(bench.wire.count("ask " + node(2)) == 1);
+  CHECK_FALSE(bench.row(2).is_dead);
+}
+
 TEST_CASE("one that refuses is shown as such, and greeted again when secrets are other ones") {
   Greeting bench(2);
   bench.wire.on_probe = [](const std::string&, const Probe&) -> Result<ProbeAnswer> {

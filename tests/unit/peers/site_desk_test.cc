@@ -165,6 +165,35 @@ TEST_CASE("what members know of a name is gathered from those who know it") {
   CHECK(known->front().member == node(7));
 }
 
+// rules: silent-are-recalled-last
+TEST_CASE("where nobody who answers knows a name those are asked that fell silent") {
+  SiteBench bench(4);
+  bool is_there = false;
+  bench.wire.on_recall = [&](const std::string& to, const Recall&) -> Result<RecallAnswer> {
+    if (to != node(3)) return RecallAnswer{};
+    if (!is_there) return ScriptedWire::nobody();
+    RecallAnswer answer;
+    answer.known = true;
+    answer.digest = digest("manifest");
+    return answer;
+  };
+  std::optional<std::vector<Recalled>> known;
+  const auto recall = [&] {
+    known.reset();
+    auto ticket =
+        bench.site.recall({"docker.io", "library/nginx", "1.27"},
+                          [&known](Result<std::vector<Recalled>> answer) { known = *std::move(answer); });
+    bench.loop.advance(2s);
+    return known && !known->empty();
+  };
+  CHECK_FALSE(recall());
+  for (const auto& row : bench.site.snapshot().members) CHECK(row.is_dead == (row.id == node(3)));
+  is_there = true;  // and is left alone yet
+  CHECK(recall());
+  for (const auto& row : bench.site.snapshot().members) CHECK_FALSE(row.is_dead);
+  CHECK(bench.wire.count("recall " + node(2)) == 2);
+}
+
 // rules: one-open-end
 TEST_CASE("a whole blob of unknown size is asked for in words that a giver takes") {
   SiteBench bench;
