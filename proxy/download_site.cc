@@ -24,7 +24,7 @@ bool may_pass(Errc code) {
 void Download::share_with_site(const registry::Target& target) {
   if (!parts_->sharing) return;
   const auto rights = parts_->rights_of ? parts_->rights_of(target) : peers::Rights::unknown;
-  auto share = parts_->sharing->begin({target.registry, target.repository, digest_}, rights, std::nullopt);
+  auto share = parts_->sharing->begin({target.registry, target.repository, digest_}, rights);
   if (share) units_ = std::make_unique<DownloadUnits>(*this, parts_->loop, std::move(share));
 }
 

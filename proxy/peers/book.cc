@@ -51,7 +51,7 @@ AskAnswer Book::ask(const std::string& from, const Ask& ask, const std::vector<H
   answer.whole = whole;
   if (!unit->claim) return answer;
   answer.claim = unit->claim->sha256;
-  answer.is_proved = unit->claim->is_proved;
+  answer.is_proved = unit->claim->is_proved();
   answer.claimed_by = unit->claim->by_other_than(ask.avoid);
   const auto sum = sum_of(*answer.claim);
   for (const auto& id : ask.about) {
@@ -115,7 +115,7 @@ void Book::done(Peer& peer, const Tell::Done& done, TimePoint now) {
 // What upstream gave to two nodes must be the same; if it is not, neither counts.
 void Book::claim(Unit& unit, Asker& asker, const Tell::Done& done) {
   const bool agrees = unit.claim && unit.claim->sha256 == done.sha256;
-  if (unit.claim && (unit.claim->is_proved || !done.from_upstream)) {
+  if (unit.claim && (unit.claim->is_proved() || !done.from_upstream)) {
     if (!agrees) asker.complete = false;  // it has something else, which nobody wants
     return;
   }
@@ -133,8 +133,7 @@ void Book::claim(Unit& unit, Asker& asker, const Tell::Done& done) {
 // Nobody is sent to those who have something else.
 // by: who says so; empty: it is proved.
 void Book::set_claim(Unit& unit, const Digest& sha256, std::vector<std::string> by) {
-  const bool is_proved = by.empty();
-  unit.claim = Unit::Claim{sha256, is_proved, std::move(by)};
+  unit.claim = Unit::Claim{sha256, std::move(by)};
   const auto sum = sum_of(sha256);
   for (auto& asker : unit.askers)
     if (asker.complete && asker.sum != 0 && asker.sum != sum) asker.complete = false;

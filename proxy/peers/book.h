@@ -40,7 +40,7 @@ class Book {
   struct Holder {
     std::string id, zone;
   };
-  // Never `redirect`: who coordinates is decided before. `total` of the answer is left to the caller.
+  // Never `redirect`: who coordinates is decided before.
   // holders: members that have the whole blob; they count as sources of the unit from now on.
   AskAnswer ask(const std::string& from, const Ask& ask, const std::vector<Holder>& holders, TimePoint now);
   // Nobody fetches the unit or is known to have it.

@@ -43,8 +43,8 @@ struct Book::Unit {
   };
   struct Claim {
     Digest sha256;
-    bool is_proved = false;
-    std::vector<std::string> by;  // who fetched it, at most 4; empty: it is proved
+    std::vector<std::string> by;  // who fetched it, at most 4; empty: it is that of a verified blob
+    bool is_proved() const { return by.empty(); }
     // One of them whom the asker does not refuse, if there is one.
     std::string by_other_than(const std::vector<std::string>& avoid) const {
       for (const auto& id : by)

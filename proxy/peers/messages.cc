@@ -122,7 +122,6 @@ std::string text_of(const AskAnswer& message) {
   put(json, "sources", message.sources);
   put(json, "member", message.member);
   put(json, "whole", message.whole);
-  put(json, "total", message.total);
   if (message.claim) json["claim"] = message.claim->hex();
   put(json, "proved", message.is_proved);
   put(json, "claimed_by", message.claimed_by);
@@ -142,7 +141,6 @@ Result<AskAnswer> parse_ask_answer(std::string_view text) {
       fields.refuse("sources", "names nobody");
     if (answer.kind == AskAnswer::Kind::redirect) answer.member = fields.id("member");
     answer.whole = fields.flag("whole");
-    answer.total = fields.size("total");
     answer.claim = fields.sha256("claim");
     answer.is_proved = fields.flag("proved");
     if (answer.is_proved && !answer.claim) fields.refuse("proved", "without a claim");

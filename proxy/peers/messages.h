@@ -68,7 +68,6 @@ struct AskAnswer {
   std::string member;                // redirect
   Duration wait{};                   // busy
   bool whole = false;                // upstream ignores Range for this blob: ask for it whole
-  std::optional<ByteCount> total;    // of the blob, where it is known
   std::optional<Digest> claim;       // sha256 of the unit, by who fetched it upstream
   bool is_proved = false;            // the claim comes of a blob that was verified whole
   std::string claimed_by{};          // who fetched it; empty: nobody, or it is proved

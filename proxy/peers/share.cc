@@ -17,7 +17,7 @@ Ticket Share::find(std::uint32_t unit, ByteRange rest, Done<UnitSource> done) {
   return start_search(core_, unit, rest, std::move(done));
 }
 
-ShareCore::ShareCore(SiteParts& parts, BlobName blob, Rights rights, std::optional<ByteCount>)
+ShareCore::ShareCore(SiteParts& parts, BlobName blob, Rights rights)
     : parts_(parts), blob_(std::move(blob)), rights_(rights) {
   parts_.shares.insert(this);
 }

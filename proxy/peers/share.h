@@ -26,7 +26,6 @@ struct UnitPart {
   ByteCount began_at = 0;          // bytes that were here then
   std::vector<std::string> avoid;  // members that failed us
   std::optional<Digest> claim;
-  bool is_proved = false;
   unsigned refusals = 0;            // how often what members gave was thrown away
   std::vector<std::string> wrong;   // the chain of what was thrown away
   std::vector<std::string> givers;  // of its bytes
@@ -46,7 +45,7 @@ struct UnitPart {
 
 class ShareCore : public std::enable_shared_from_this<ShareCore> {
  public:
-  ShareCore(SiteParts& parts, BlobName blob, Rights rights, std::optional<ByteCount> hint);
+  ShareCore(SiteParts& parts, BlobName blob, Rights rights);
   ~ShareCore();
 
   UnitName name(std::uint32_t unit) const { return {blob_, unit, is_whole_}; }

@@ -85,8 +85,7 @@ class Sharing {
   // Would begin() of a blob of this repository give something now?
   virtual bool shares(const std::string& registry, const std::string& repository) const = 0;
   // Null: this blob is not shared (rule `none`, no other member alive), the download goes on by itself.
-  virtual std::unique_ptr<BlobShare> begin(const BlobName& blob, Rights rights,
-                                           std::optional<ByteCount> size) = 0;
+  virtual std::unique_ptr<BlobShare> begin(const BlobName& blob, Rights rights) = 0;
   // A complete blob came into the store or left it, by whatever way.
   virtual void stored(const Digest& digest) = 0;
   virtual void removed(const Digest& digest) = 0;

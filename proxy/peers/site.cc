@@ -60,12 +60,12 @@ bool Site::shares(const std::string& registry, const std::string& repository) co
   return parts_->may_share(registry, repository) && !parts_->is_alone();
 }
 
-std::unique_ptr<BlobShare> Site::begin(const BlobName& blob, Rights rights, std::optional<ByteCount> size) {
+std::unique_ptr<BlobShare> Site::begin(const BlobName& blob, Rights rights) {
   if (!parts_->may_share(blob.registry, blob.repository)) return nullptr;
   feeler_->wake(blob);
   if (parts_->is_alone()) return nullptr;
   if (parts_->alone.erase(blob.digest) > 0) return nullptr;  // members spoiled the attempt before
-  return std::make_unique<Share>(std::make_shared<ShareCore>(*parts_, blob, rights, size));
+  return std::make_unique<Share>(std::make_shared<ShareCore>(*parts_, blob, rights));
 }
 
 void Site::stored(const Digest& digest) {
@@ -136,9 +136,9 @@ SiteSnapshot::MemberRow row_of(const SiteParts& parts, const std::string& id) {
   if (at == all.end()) return row;
   const auto& one = at->second;
   const auto now = parts.now();
-  row.is_dead = now < one.dead_until;
+  row.is_dead = now < one.dead_until || one.unmet;
   row.refuses = one.refuses;
-  row.failed_last = one.dead_next > Duration::zero();
+  row.failed_last = one.dead_next > Duration::zero() || one.unmet;
   row.dead_for = std::max(one.dead_until - now, Duration::zero());
   row.banned_for = std::max(one.banned_until - now, Duration::zero());
   row.latency = one.latency;
@@ -153,8 +153,8 @@ SiteSnapshot::MemberRow row_of(const SiteParts& parts, const std::string& id) {
 SiteSnapshot::BlobRow row_of(const ShareCore& share) {
   SiteSnapshot::BlobRow row{share.blob(), share.is_whole(), {}};
   for (const auto& [unit, part] : share.units()) {
-    const bool is_upstream = part.source.empty() && part.began != TimePoint{};
-    row.units.push_back({unit, is_upstream ? "upstream" : part.source, part.is_leased, part.have});
+    row.units.push_back(
+        {unit, ShareCore::is_ours(part) ? "upstream" : part.source, part.is_leased, part.have});
   }
   return row;
 }

@@ -72,8 +72,7 @@ class Site final : public Sharing, public Desk {
   void trust_changed();
 
   bool shares(const std::string& registry, const std::string& repository) const override;
-  std::unique_ptr<BlobShare> begin(const BlobName& blob, Rights rights,
-                                   std::optional<ByteCount> size) override;
+  std::unique_ptr<BlobShare> begin(const BlobName& blob, Rights rights) override;
   void stored(const Digest& digest) override;
   void removed(const Digest& digest) override;
   // What members know of a tag or of a digest in a repository. Asks up to 64 of them, those of our zone

@@ -66,9 +66,9 @@ struct SiteParts {
   }
   // Letters of records go to a member one after the other: an older one must not come last.
   void deliver(const std::string& to, Tell tell);
-  // Who is told that we have the blob: its first two ranks that are not known to be dead.
   // Who coordinates the unit, as far as we know: the best rank that is not dead. Null: the first few all are.
   const Member* best_rank(const Digest& digest, std::uint32_t unit) const;
+  // Who is told that we have the blob: its first two ranks that are not known to be dead.
   std::vector<const Member*> keepers(const Digest& digest) const;
 
   Loop& loop;

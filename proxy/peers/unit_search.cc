@@ -109,7 +109,6 @@ class UnitSearch final : public Pending<UnitSource> {
                              share_->is_suspect(unit_, answer.claimed_by);
     part().claim = is_doubtful ? std::nullopt : answer.claim;
     if (is_doubtful && !answer.claimed_by.empty()) share_->avoid(unit_, answer.claimed_by);
-    part().is_proved = answer.is_proved;
     if (answer.whole && !name_.whole) return turned_whole();
     switch (answer.kind) {
       case AskAnswer::Kind::fetch:

@@ -110,7 +110,7 @@ bool SimDownload::is_bad(std::uint32_t unit) const {
 
 void SimDownload::begin() {
   const auto& name = node.site.blobs_[blob].name;
-  share_ = node.peer->begin(name, peers::Rights::open, std::nullopt);
+  share_ = node.peer->begin(name, peers::Rights::open);
   if (share_ && size_is_known) share_->sized(node.site.blobs_[blob].size);
   if (share_ && node.site.scenario_.coordinators_fetch)
     share_->when_wanted([this](std::uint32_t unit) {

@@ -217,7 +217,7 @@ struct SiteBench {
                    [to = found.get()](Result<peers::UnitSource> source) { to->result = std::move(source); });
     return found;
   }
-  std::unique_ptr<peers::BlobShare> begin() { return site.begin(kBlob, peers::Rights::open, {}); }
+  std::unique_ptr<peers::BlobShare> begin() { return site.begin(kBlob, peers::Rights::open); }
 
   VirtualLoop loop;
   ScriptedWire wire{loop};

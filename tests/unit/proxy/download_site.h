@@ -95,8 +95,7 @@ struct Site final : peers::Sharing {
 
   Site(Loop& l, const std::string& c) : loop(l), content(c) {}
   bool shares(const std::string&, const std::string&) const override { return true; }
-  std::unique_ptr<peers::BlobShare> begin(const peers::BlobName&, peers::Rights,
-                                          std::optional<ByteCount>) override {
+  std::unique_ptr<peers::BlobShare> begin(const peers::BlobName&, peers::Rights) override {
     ++begun;
     if (mismatches > 0 && !finds_liar) return nullptr;
     return std::make_unique<Share>(*this);

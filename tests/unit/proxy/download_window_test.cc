@@ -168,8 +168,7 @@ struct LeaseSite final : peers::Sharing {
     Loop& loop;
   };
   bool shares(const std::string&, const std::string&) const override { return true; }
-  std::unique_ptr<peers::BlobShare> begin(const peers::BlobName&, peers::Rights,
-                                          std::optional<ByteCount>) override {
+  std::unique_ptr<peers::BlobShare> begin(const peers::BlobName&, peers::Rights) override {
     return std::make_unique<Share>(loop);
   }
   void stored(const Digest&) override {}
