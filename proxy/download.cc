@@ -149,7 +149,8 @@ void Download::on_connect_failed(const Error& error) {
     return ask_for_whole();
   }
   // The units of the next target are looked for in the site as well.
-  units_&& places_.has_next_target() ? fill_units() : connect();
+  if (units_ && places_.has_next_target()) return fill_units();
+  connect();
 }
 
 // A HEAD: for a body without a length, or when nothing is missing.

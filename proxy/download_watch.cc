@@ -23,7 +23,10 @@ bool Download::drips(Segment& segment) {
   const auto& settings = parts_->settings;
   const TimePoint now = parts_->loop.now();
   if (now - segment.marked_at() < settings.drip_window) return false;
-  if (segment.since_mark() >= settings.member_drip_bytes) return segment.mark(now), false;
+  if (segment.since_mark() >= settings.member_drip_bytes) {
+    segment.mark(now);
+    return false;
+  }
   const Error slow{Errc::upstream_timeout, fmt::format("{} is too slow", segment.member)};
   segment_failed(take_out(segment), slow);
   return true;

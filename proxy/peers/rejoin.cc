@@ -64,10 +64,10 @@ class Rejoin final : public Pending<Ok> {
     const auto share = share_.lock();
     auto* one = part(share);
     if (one == nullptr) return;
-    const auto is_better = [one](const Candidate& a, const Candidate& b) {
+    const auto has_less = [](const Candidate& a, const Candidate& b) {
       return std::pair(a.how.complete, a.how.have) < std::pair(b.how.complete, b.how.have);
     };
-    const auto best = std::max_element(answered.begin(), answered.end(), is_better);
+    const auto best = std::max_element(answered.begin(), answered.end(), has_less);
     if (best == answered.end()) return;
     if (goes_before(*best, one->have)) {
       if (best->how.has_slot && !contains(best->how.path, parts_.self())) share->yield(unit_, *one, best->id);

@@ -207,7 +207,10 @@ class Review {
       if (contains(slow_, root)) parts_.teller.taken(root, {stream_.unit()});
       return leave("upstream is faster");
     }
-    if (part.is_leased) return part.told = parts_.now(), void();  // it is ours already
+    if (part.is_leased) {  // it was ours already
+      part.told = parts_.now();
+      return;
+    }
     // Not worth it: given back, and on as before.
     parts_.teller.gave_up(coordinator, {stream_.unit(), false});
     parts_.teller.alive(coordinator, {stream_.unit(), here()});

@@ -77,10 +77,13 @@ TEST_CASE("when all members promise a unit and none gives it, upstream is asked"
   for (int number = 2; number <= 5; ++number) CHECK(bench.wire.count("get " + node(number)) == 1);
 }
 
+// rules: no-root-speaks-for-itself
 TEST_CASE("a member that drips what nobody else has is left for upstream at the byte where it stood") {
   SiteBench bench;
   everybody_answers(bench, from({node(3)}));
-  bench.wire.on_probe = [](const std::string&, const Probe&) { return free_slot(1, 0, false, 1'000); };
+  const ByteCount says = GENERATE(1'000, 1'000'000'000);  // of what it can give
+  CAPTURE(says);
+  bench.wire.on_probe = [says](const std::string&, const Probe&) { return free_slot(1, 0, false, says); };
   auto share = bench.begin();
   REQUIRE(share);
   once_fast(bench, *share, bench.unit_of(2));

@@ -309,6 +309,22 @@ TEST_CASE("a member that asks too often is told to wait") {
   CHECK(third.error().code == Errc::overloaded);
 }
 
+// rules: over-the-bound-is-no-fact
+TEST_CASE("a member that asks more than the book can bear is refused, and not told an empty fact") {
+  WireFixture site;
+  site.desk->patience = 0;
+  const auto probe = site.wait<ProbeAnswer>(
+      [&](Done<ProbeAnswer> done) { return site.wire->probe(site.to, {unit_name()}, std::move(done)); });
+  REQUIRE_FALSE(probe);
+  CHECK(probe.error().code == Errc::overloaded);
+  const auto who = site.wait<WhoAnswer>(
+      [&](Done<WhoAnswer> done) { return site.wire->who(site.to, {unit_name().blob}, std::move(done)); });
+  REQUIRE_FALSE(who);
+  CHECK(who.error().code == Errc::overloaded);
+  CHECK(site.ask(some_ask()));  // of asks and tells the book itself decides
+  CHECK(site.desk->froms.size() == 1);
+}
+
 TEST_CASE("the upload limit holds for all streams together") {
   WireFixture site;
   site.service->set_upload_limit(400'000);

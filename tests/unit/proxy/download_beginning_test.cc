@@ -75,6 +75,7 @@ TEST_CASE("a member that drips is left, and what it gave is kept") {
   CHECK(at.site.failures[0].second.find("too slow") != std::string::npos);
 }
 
+// rules: no-wish-without-a-file
 TEST_CASE("a member that asks while a download starts over from scratch finds nothing to ask for") {
   SharedBench at;
   std::string wrong = at.content;
