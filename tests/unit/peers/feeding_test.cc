@@ -294,11 +294,7 @@ TEST_CASE("after a wrong blob members bring only units whose hash is known") {
 // rules: a-fitting-claim-clears-nobody
 TEST_CASE("after a wrong blob whose claims fit what came others than who gave it have to say so") {
   SiteBench bench;
-  everybody_answers(bench, from({node(3)}));
-  auto share = bench.begin();
-  const auto unit = bench.unit_of(2);
-  auto found = bench.find(*share, unit);
-  bench.loop.advance(100ms);
+  auto [share, unit, found] = seek(bench, from({node(3)}));
   CHECK(share->arrived(unit, digest("came"), false));
   std::string claimer = node(3);
   bench.wire.on_ask = [&](const std::string&, const Ask& ask) {
@@ -331,11 +327,7 @@ TEST_CASE("after a wrong blob whose claims fit what came others than who gave it
 
 TEST_CASE("after a wrong blob of which nobody knows the hashes nobody is blamed for it") {
   SiteBench bench;
-  everybody_answers(bench, from({node(3)}));
-  auto share = bench.begin();
-  const auto unit = bench.unit_of(2);
-  auto found = bench.find(*share, unit);
-  bench.loop.advance(100ms);
+  auto [share, unit, found] = seek(bench, from({node(3)}));
   CHECK(share->arrived(unit, digest("wrong"), false));
   share->mismatched();
   found.reset();

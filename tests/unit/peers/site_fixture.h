@@ -252,6 +252,22 @@ inline void everybody_answers(SiteBench& bench, peers::AskAnswer answer) {
   bench.wire.on_get = [](const std::string&, const peers::UnitGet&) { return std::nullopt; };
 }
 
+// A unit that is looked for, and the share it is of.
+struct Sought {
+  std::unique_ptr<peers::BlobShare> share;
+  std::uint32_t unit = 0;
+  std::unique_ptr<SiteBench::Found> found;
+};
+// Everybody answers so; a share begins, its first unit that node `coordinator` coordinates is looked for, and
+// 100 ms pass.
+inline Sought seek(SiteBench& bench, peers::AskAnswer answer, int coordinator = 2) {
+  everybody_answers(bench, std::move(answer));
+  Sought sought{bench.begin(), bench.unit_of(coordinator), nullptr};
+  sought.found = bench.find(*sought.share, sought.unit);
+  bench.loop.advance(std::chrono::milliseconds(100));
+  return sought;
+}
+
 // A stream that is read as fast as the test gives.
 struct Reading {
   explicit Reading(peers::UnitSource& source) : body(*source.body) { next(); }

@@ -276,10 +276,7 @@ TEST_CASE("a redirect is followed, and one to a dead member makes the asked one 
 
 TEST_CASE("the coordinator that we are ourselves is asked without a wire") {
   SiteBench bench;
-  everybody_answers(bench, from({node(2)}));
-  auto share = bench.begin();
-  auto found = bench.find(*share, bench.unit_of(1));
-  bench.loop.advance(100ms);
+  auto [share, unit, found] = seek(bench, from({node(2)}), 1);
   REQUIRE(found->is_upstream());
   CHECK((**found->result).is_leased);
   CHECK(bench.wire.asks.empty());

@@ -9,11 +9,7 @@ using namespace std::chrono_literals;
 
 TEST_CASE("a source that says nothing any more is left") {
   SiteBench bench;
-  everybody_answers(bench, from({node(3)}));
-  auto share = bench.begin();
-  const auto unit = bench.unit_of(2);
-  auto found = bench.find(*share, unit);
-  bench.loop.advance(100ms);
+  auto [share, unit, found] = seek(bench, from({node(3)}));
   REQUIRE(found->is_member(node(3)));
   Reading reading(**found->result);
   bench.wire.on_probe = nullptr;
@@ -25,10 +21,7 @@ TEST_CASE("a source that says nothing any more is left") {
 // rules: bytes-outweigh-probes
 TEST_CASE("a source whose bytes come is not left because it does not answer a probe") {
   SiteBench bench;
-  everybody_answers(bench, from({node(3)}));
-  auto share = bench.begin();
-  auto found = bench.find(*share, bench.unit_of(2));
-  bench.loop.advance(100ms);
+  auto [share, unit, found] = seek(bench, from({node(3)}));
   REQUIRE(found->is_member(node(3)));
   Reading reading(**found->result);
   bench.wire.on_probe = nullptr;
@@ -44,10 +37,7 @@ TEST_CASE("a source whose bytes come is not left because it does not answer a pr
 
 TEST_CASE("a source that is fed by ourselves is left") {
   SiteBench bench;
-  everybody_answers(bench, from({node(3)}));
-  auto share = bench.begin();
-  auto found = bench.find(*share, bench.unit_of(2));
-  bench.loop.advance(100ms);
+  auto [share, unit, found] = seek(bench, from({node(3)}));
   REQUIRE(found->is_member(node(3)));
   Reading reading(**found->result);
   bench.wire.on_probe = [](const std::string&, const Probe&) {
@@ -59,11 +49,7 @@ TEST_CASE("a source that is fed by ourselves is left") {
 
 TEST_CASE("a slow stream is left for a member that has the whole unit and is faster") {
   SiteBench bench;
-  everybody_answers(bench, from({node(3)}));
-  auto share = bench.begin();
-  const auto unit = bench.unit_of(2);
-  auto found = bench.find(*share, unit);
-  bench.loop.advance(100ms);
+  auto [share, unit, found] = seek(bench, from({node(3)}));
   REQUIRE(found->is_member(node(3)));
   Reading reading(**found->result);
   bench.wire.paths[node(3)] = {};

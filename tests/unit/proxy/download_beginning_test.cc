@@ -14,11 +14,7 @@ TEST_CASE("a shared download that was left goes on, although several of its unit
   at.start();
   at.table->share_with(&at.site, nullptr);
   at.fetcher.at("a").chunk_after = 1ms;
-  at.join();
-  at.loop.advance(50ms);
-  at.clients.front().leave();
-  at.clients.clear();
-  at.loop.advance(1min);
+  at.join_and_leave(50ms);
   REQUIRE_FALSE(at.table->runs(at.digest));
   const auto before = at.upstream_bytes();
   CHECK(before > 5_MiB);
@@ -66,11 +62,8 @@ TEST_CASE("a member that lies about a size that the manifest names is left, and 
 // rules: members-may-not-drip
 TEST_CASE("a member that drips is left, and what it gave is kept") {
   SharedBench at;
-  at.site.from_member = {{1, ""}};
   at.site.drips = 5s;
-  at.site.leaves_when_it_fails = true;
-  at.join();
-  check_right(at);
+  check_right_beside(at, 1);
   REQUIRE(at.site.failures.size() == 1);
   CHECK(at.site.failures[0].second.find("too slow") != std::string::npos);
 }

@@ -120,6 +120,14 @@ struct DownloadBench {
     return clients.emplace_back(loop, table->join(digest, std::move(target), std::nullopt, has_right), range);
   }
   ReadingClient& join(ByteRange range = {0, ~ByteCount{0}}) { return join(target_at({"a"}), range); }
+  // The only client joins, leaves after so long, and stays away for a minute.
+  void join_and_leave(Duration after) {
+    join();
+    loop.advance(after);
+    clients.front().leave();
+    clients.clear();
+    loop.advance(std::chrono::minutes(1));
+  }
   bool all_done() const {
     return std::all_of(clients.begin(), clients.end(), [](const auto& client) { return client.done(); });
   }

@@ -175,4 +175,12 @@ inline void check_right(SharedBench& at) {
   CHECK((*at.store.committed(at.digest) == at.content));
 }
 
+// The same for one more client, while a member holds `unit` and is left as soon as it fails.
+inline void check_right_beside(SharedBench& at, std::uint32_t unit) {
+  at.site.from_member = {{unit, ""}};
+  at.site.leaves_when_it_fails = true;
+  at.join();
+  check_right(at);
+}
+
 }  // namespace layerd::test::sharing

@@ -267,11 +267,7 @@ TEST_CASE("the bytes of a former download are somebody else's") {
   at.start();
   at.fetcher.at("a").stall_after = 256_KiB;
   at.fetcher.at("b").chunk_after = 5ms;
-  at.join();
-  at.loop.advance(1s);
-  at.clients.front().leave();
-  at.clients.clear();
-  at.loop.advance(1min);
+  at.join_and_leave(1s);
   REQUIRE_FALSE(at.table->runs(at.digest));
   at.join(target_at({"b"}, "team/other"));
   at.loop.advance(5ms);
