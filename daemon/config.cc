@@ -11,6 +11,7 @@
 #include "daemon/config_peers.h"
 #include "daemon/config_proxy.h"
 #include "daemon/config_registries.h"
+#include "daemon/peer_files.h"
 #include "daemon/settings_table.h"
 #include "runtime/guarded_file.h"
 
@@ -115,7 +116,7 @@ LoadedConfig parse_config(std::string path, std::string text, const ReadText& re
   if (!path.empty() && holds_secret(settings)) loaded.secret_files.push_back(path);
   if (!settings.proxy.password_file.empty()) loaded.stamps.push_back(settings.proxy.password_stamp);
   add_dns_names(settings.dns, settings.rules);
-  finish_peers(root, settings.peers, read, reader);
+  finish_peers(root, settings.peers, read, options, reader);
   if (!settings.registries_file.empty())
     read_second_file(settings.registries_file, *root.find("registries_file"), read, options, settings,
                      loaded);

@@ -32,6 +32,8 @@ struct LoadOptions {
   bool must_exist = true;
   // false: files the configuration names (CAs, keys, passwords) that cannot be read are warnings.
   bool check_files = true;
+  // This is the daemon: what cannot be opened here is lost to it. Else another user may be looking.
+  bool is_daemon = false;
   // HTTPS_PROXY and the like, where the file names no proxy; null: not looked at.
   const char* (*environment)(const char* name) = &process_environment;
 };

@@ -1,11 +1,10 @@
 #include "daemon/config_members.h"
 
-#include <cstdlib>
+#include <cerrno>
 
-#include "daemon/config_kubeconfig.h"
+#include "daemon/peer_files.h"
 #include "proxy/net/address.h"
 #include "proxy/peers/member_lines.h"
-#include "proxy/registry/endpoint.h"
 #include "proxy/registry/text.h"
 #include "runtime/log.h"
 
@@ -14,8 +13,6 @@ namespace {
 
 using Node = const YamlNode&;
 using Name = std::string_view;
-
-constexpr const char* kAccountFolder = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 // The port of entries without one may stand further down; finish_peers reads them again.
 // An entry that is none costs that member and no more.
@@ -124,36 +121,8 @@ void apply_label(Node node, Name key, std::string& out, ConfigReader& reader) {
   out = std::move(*word);
 }
 
-Result<peers::KubernetesMembers> by_server(const KubernetesSettings& settings) {
-  KubernetesSettings from = settings;
-  if (settings.in_cluster) {
-    const char *host = std::getenv("KUBERNETES_SERVICE_HOST"), *port = std::getenv("KUBERNETES_SERVICE_PORT");
-    if (from.server.empty() && (!host || !port))
-      return Error{Errc::config,
-                   "in_cluster: KUBERNETES_SERVICE_HOST and _PORT are not in the environment; "
-                   "write server"};
-    const bool is_ipv6 = host && std::string_view(host).find(':') != std::string_view::npos;
-    if (from.server.empty())
-      from.server = fmt::format("https://{}{}{}:{}", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", port);
-    if (from.token_file.empty()) from.token_file = std::string(kAccountFolder) + "/token";
-    if (from.ca_file.empty()) from.ca_file = std::string(kAccountFolder) + "/ca.crt";
-  }
-  auto url = registry::parse_url(from.server);
-  if (!url) return Error{Errc::config, "server: " + url.error().message};
-  if (from.token_file.empty()) return Error{Errc::config, "server: a token_file is needed besides"};
-  peers::KubernetesMembers out;
-  out.host = url->host;
-  out.port = url->port;
-  out.is_tls = url->scheme == "https";
-  out.path = url->path;
-  out.token_file = from.token_file;
-  out.tls.ca_file = from.ca_file;
-  out.tls.system_cas = from.ca_file.empty();
-  return out;
-}
-
 void finish_kubernetes(const YamlNode& section, PeersSettings& peers, const ReadText& read,
-                       ConfigReader& reader) {
+                       const LoadOptions& options, ConfigReader& reader) {
   const YamlNode* node = section.find("kubernetes");
   if (!node || node->kind == YamlNode::Kind::null) return;
   const KubernetesSettings& from = peers.kubernetes;
@@ -172,20 +141,18 @@ void finish_kubernetes(const YamlNode& section, PeersSettings& peers, const Read
     return reader.error(
         node_of(*node, "site_label"),
         "peers.kubernetes.site_label: peers.site is missing, whose value the label must have");
-  Result<peers::KubernetesMembers> found = Error{};
-  if (from.kubeconfig.empty()) {
-    found = by_server(from);
-  } else {
-    auto text = read(from.kubeconfig);
-    found = text ? parse_kubeconfig(from.kubeconfig, *text, from.context) : std::move(text).error();
+  constexpr std::string_view kCost = "the list of peers.kubernetes is not read";
+  auto found = read_kubernetes(peers, read);
+  if (!found && from.kubeconfig.empty())
+    return reader.file_problem(node_of(*node, "server"), "peers.kubernetes: " + found.error().message);
+  if (!found) {
+    peers.kubeconfig_fault = found.error().message;
+    return warn_of_file(node_of(*node, "kubeconfig"), kCost, found.error(), options, reader);
   }
-  if (!found)
-    return reader.file_problem(node_of(*node, from.kubeconfig.empty() ? "server" : "kubeconfig"),
-                               "peers.kubernetes: " + found.error().message);
-  found->site_label = from.site_label;
-  found->zone_label = from.zone_label;
-  found->member_port = from.port != 0 ? static_cast<std::uint16_t>(from.port) : peers.members.default_port();
   peers.members.kubernetes = std::move(*found);
+  if (!options.check_files || !peers.listen) return;
+  if (auto good = check_kubernetes_files(*peers.members.kubernetes); !good)
+    warn_of_file(*node, kCost, good.error(), options, reader);
 }
 
 // Complaints about the entries were written when they were read first.
@@ -251,13 +218,13 @@ std::vector<Key<Settings>> member_source_keys() {
       {"peers.kubernetes.token_file", "file, secret", "read again when it changes", true,
        "A file with the token of a service account.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
-         if (auto path = r.readable_file(n, k, true)) s.peers.kubernetes.token_file = std::move(*path);
+         if (auto path = r.named_file(n, k, true)) s.peers.kubernetes.token_file = std::move(*path);
        },
        [](const Settings& s) { return yaml_quoted(s.peers.kubernetes.token_file); }},
       {"peers.kubernetes.ca_file", "file", "PEM; read again when it changes", true,
        "The CA of the API server.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
-         if (auto path = r.readable_file(n, k, false)) s.peers.kubernetes.ca_file = std::move(*path);
+         if (auto path = r.named_file(n, k, false)) s.peers.kubernetes.ca_file = std::move(*path);
        },
        [](const Settings& s) { return yaml_quoted(s.peers.kubernetes.ca_file); }},
       {"peers.kubernetes.site_label", "name of a label", "", true,
@@ -292,12 +259,29 @@ const YamlNode& node_of(const YamlNode& section, std::string_view key) {
   return found ? *found : section;
 }
 
+void warn_of_file(const YamlNode& at, std::string_view cost, const Error& error, const LoadOptions& options,
+                  ConfigReader& reader) {
+  const bool is_shut = error.sys_errno == EACCES || error.sys_errno == EPERM;
+  if (is_shut && !options.is_daemon)
+    return reader.warn(at,
+                       fmt::format("peers: not checked: {}; layerd may be given it where this user is not: "
+                                   "ask again as root",
+                                   error.message));
+  reader.warn(at, fmt::format("peers: {}: {}; layerd takes it by itself once it is right, and a running one "
+                              "goes on with what it had",
+                              cost, error.message));
+}
+
 void finish_members(const YamlNode& section, PeersSettings& peers, const ReadText& read,
-                    ConfigReader& reader) {
+                    const LoadOptions& options, ConfigReader& reader) {
   read_members_again(section, peers);
   if (peers.members.dns && peers.members.dns->port == 0)
     peers.members.dns->port = peers.members.default_port();
-  finish_kubernetes(section, peers, read, reader);
+  finish_kubernetes(section, peers, read, options, reader);
+  if (!options.check_files || !peers.listen || peers.members.members_file.empty()) return;
+  if (auto good = check_members_file(peers.members.members_file); !good)
+    warn_of_file(node_of(section, "members_file"), "the list of peers.members_file is not read", good.error(),
+                 options, reader);
 }
 
 }  // namespace layerd::daemon

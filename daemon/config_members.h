@@ -19,6 +19,11 @@ const YamlNode& node_of(const YamlNode& section, std::string_view key);
 // `section` is the map behind `peers`, read already. Ports that were left out, and the API server of a
 // kubeconfig, whose text `read` gives.
 void finish_members(const YamlNode& section, PeersSettings& peers, const ReadText& read,
-                    ConfigReader& reader);
+                    const LoadOptions& options, ConfigReader& reader);
+
+// A warning that a file of `peers` is missing or bad: it costs what `cost` says and nothing else. Where this
+// user may not read it and the daemon perhaps may, that is said instead.
+void warn_of_file(const YamlNode& at, std::string_view cost, const Error& error, const LoadOptions& options,
+                  ConfigReader& reader);
 
 }  // namespace layerd::daemon

@@ -1,9 +1,9 @@
 #include "daemon/config_peers.h"
 
 #include "daemon/config_members.h"
+#include "daemon/peer_files.h"
 #include "proxy/net/address.h"
 #include "proxy/net/peer_card.h"
-#include "proxy/net/tls_files.h"
 #include "proxy/peers/member_lines.h"
 #include "runtime/log.h"
 
@@ -15,9 +15,9 @@ using Name = std::string_view;
 
 constexpr std::size_t kMostEntries = 256;
 
-// A path whose file must be there; empty: none.
+// A path; empty: none. What its file comes to is told by finish_peers.
 void apply_file(Node node, Name key, std::string& out, ConfigReader& reader, bool is_secret) {
-  if (auto path = reader.readable_file(node, key, is_secret)) out = std::move(*path);
+  if (auto path = reader.named_file(node, key, is_secret)) out = std::move(*path);
 }
 
 void apply_zone(Node node, Name key, std::string& out, ConfigReader& reader) {
@@ -110,34 +110,41 @@ std::string show_share(const peers::ShareRules& share) {
   return "[" + list + "]";
 }
 
-void check_trust(const YamlNode& section, const PeersSettings& peers, ConfigReader& reader) {
+// False: the section lacks something, or has too much, to know others by; told.
+bool check_trust(const YamlNode& section, const PeersSettings& peers, ConfigReader& reader) {
   const PeerTlsSettings& tls = peers.tls;
   const bool has_tls = !tls.cert_file.empty() || !tls.key_file.empty() || !tls.ca_file.empty();
   const bool has_secret = !peers.secret_file.empty();
+  const YamlNode& tls_node = node_of(section, "tls");
+  const auto refuse = [&reader](const YamlNode& at, std::string why) {
+    reader.error(at, std::move(why));
+    return false;
+  };
   if (has_secret && has_tls)
-    return reader.error(node_of(section, "tls"),
-                        "peers: secret_file and tls are both there; members know each other by one of them");
+    return refuse(tls_node,
+                  "peers: secret_file and tls are both there; members know each other by one of them");
   if (peers.listen && !has_secret && !has_tls)
-    return reader.error(
-        node_of(section, "listen"),
-        "peers.listen: without peers.secret_file or peers.tls there is no listener, since "
-        "everybody could ask it; make a secret by: layerd peers secret -o /etc/layerd/peer.key");
+    return refuse(node_of(section, "listen"),
+                  "peers.listen: without peers.secret_file or peers.tls there is no listener, since "
+                  "everybody could ask it; make a secret by: layerd peers secret -o /etc/layerd/peer.key");
   if (has_tls && (tls.cert_file.empty() || tls.key_file.empty() || tls.ca_file.empty()))
-    return reader.error(node_of(section, "tls"), "peers.tls: cert_file, key_file and ca_file are all needed");
-  const YamlNode& names = node_of(node_of(section, "tls"), "names");
-  const bool is_told = names.kind == YamlNode::Kind::list && !names.items.empty();  // entry by entry
-  if (has_tls && tls.names.empty() && !is_told)
-    reader.error(
-        node_of(section, "tls"),
-        "peers.tls: names is needed: patterns of the members' names, as [\"*.plant-7.example\"], since "
-        "the CA may have signed for others; [\"**\"] takes everybody it signed for");
+    return refuse(tls_node, "peers.tls: cert_file, key_file and ca_file are all needed");
+  if (!has_tls || !tls.names.empty()) return true;
+  const YamlNode& names = node_of(tls_node, "names");
+  if (names.kind == YamlNode::Kind::list && !names.items.empty()) return false;  // told entry by entry
+  return refuse(
+      tls_node,
+      "peers.tls: names is needed: patterns of the members' names, as [\"*.plant-7.example\"], since "
+      "the CA may have signed for others; [\"**\"] takes everybody it signed for");
 }
 
-void check_pair(const YamlNode& section, const PeerTlsSettings& tls, ConfigReader& reader) {
-  if (tls.cert_file.empty() || tls.key_file.empty()) return;
-  const YamlNode& node = node_of(node_of(section, "tls"), "cert_file");
-  if (auto pair = net::read_client_certificate(tls.cert_file, tls.key_file); !pair)
-    reader.file_problem(node, "peers.tls: " + pair.error().message);
+// A secret or certificates by which the daemon would not share.
+void warn_of_trust(const YamlNode& section, const PeersSettings& peers, const LoadOptions& options,
+                   ConfigReader& reader) {
+  if (!options.check_files || !peers.listen) return;
+  if (auto good = check_trust_files(peers); !good)
+    warn_of_file(node_of(section, peers.secret_file.empty() ? "tls" : "secret_file"), "nothing is shared",
+                 good.error(), options, reader);
 }
 
 }  // namespace
@@ -197,7 +204,7 @@ std::vector<Key<Settings>> peer_keys() {
        "The secret of the site, the same on every node (layerd peers secret makes one): who has it is a "
        "member. One line, or two while it is changed: the first is offered, both are taken. A file "
        "that everybody may read or write is refused: 0600 or 0640. Not beside `peers.tls`.",
-       [](Node n, Name k, Settings& s, ConfigReader& r) { apply_file(n, k, s.peers.secret_file, r, true); },
+       [](Node n, Name k, Settings& s, ConfigReader& r) { apply_file(n, k, s.peers.secret_file, r, false); },
        [](const Settings& s) { return yaml_quoted(s.peers.secret_file); }},
       {"peers.tls.cert_file", "file", "PEM; read again when it changes", true,
        "In place of a secret: this node's certificate, good as client and as server.",
@@ -230,29 +237,18 @@ std::vector<Key<Settings>> peer_keys() {
   return keys;
 }
 
-void finish_peers(const YamlNode& root, PeersSettings& peers, const ReadText& read, ConfigReader& reader) {
+void finish_peers(const YamlNode& root, PeersSettings& peers, const ReadText& read,
+                  const LoadOptions& options, ConfigReader& reader) {
   const YamlNode* section = root.is_map() ? root.find("peers") : nullptr;
   if (!section || !section->is_map()) return;
-  check_trust(*section, peers, reader);
-  check_pair(*section, peers.tls, reader);
+  if (check_trust(*section, peers, reader)) warn_of_trust(*section, peers, options, reader);
   if (peers.listen) peers.members.listen = net::parse_address(peers.listen->host, peers.listen->port);
-  finish_members(*section, peers, read, reader);
+  finish_members(*section, peers, read, options, reader);
   const bool has_source = peers.members.has_source() || section->find("kubernetes");
   if (peers.listen && !has_source)
     reader.warn(*section, "peers: nobody to share with: members, members_file, dns or kubernetes is missing");
   if (!peers.listen && has_source)
     reader.warn(*section, "peers: nothing is shared without peers.listen, as \"[::]:5152\"");
-}
-
-std::vector<const std::string*> peer_files(const PeersSettings& peers) {
-  std::vector<const std::string*> files{&peers.secret_file,          &peers.tls.cert_file,
-                                        &peers.tls.key_file,         &peers.tls.ca_file,
-                                        &peers.members.members_file, &peers.kubernetes.kubeconfig};
-  if (const auto& kubernetes = peers.members.kubernetes)
-    for (const std::string* name : {&kubernetes->token_file, &kubernetes->tls.ca_file,
-                                    &kubernetes->tls.cert_file, &kubernetes->tls.key_file})
-      files.push_back(name);
-  return files;
 }
 
 }  // namespace layerd::daemon

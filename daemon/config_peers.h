@@ -25,9 +25,8 @@ void read_from_peers(const YamlNode& node, std::string_view key, bool& out, Conf
 
 // What follows of several keys together: the secret that a listener needs, the API server of a kubeconfig
 // (given by `read`), ports that were left out. `root` is the whole file.
-void finish_peers(const YamlNode& root, PeersSettings& peers, const ReadText& read, ConfigReader& reader);
-
-// Every file that `peers` names; some are empty.
-std::vector<const std::string*> peer_files(const PeersSettings& peers);
+// What is wrong with the files it names are warnings, since it costs the sharing alone.
+void finish_peers(const YamlNode& root, PeersSettings& peers, const ReadText& read,
+                  const LoadOptions& options, ConfigReader& reader);
 
 }  // namespace layerd::daemon

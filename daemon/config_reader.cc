@@ -28,7 +28,7 @@ std::string_view word_of(YamlNode::Kind kind) {
 
 bool others_can_read(int fd) {
   struct stat info {};
-  return ::fstat(fd, &info) == 0 && (info.st_mode & (S_IROTH | S_IWOTH)) != 0;
+  return ::fstat(fd, &info) == 0 && !S_ISDIR(info.st_mode) && (info.st_mode & (S_IROTH | S_IWOTH)) != 0;
 }
 
 }  // namespace
@@ -88,9 +88,21 @@ std::optional<std::string> ConfigReader::readable_file(const YamlNode& node, std
   } else if (::fstat((*file)->fd(), &info) == 0 && S_ISDIR(info.st_mode)) {
     file_problem(node, fmt::format("{}: {} is a folder, a file was expected", key, *name));
   } else if (secret && others_can_read((*file)->fd())) {
-    warn(node, fmt::format("{}: every user can read {}; take that away with chmod o= {}", key, *name, *name));
+    warn_of_readers(node, key, *name);
   }
   return name;
+}
+
+std::optional<std::string> ConfigReader::named_file(const YamlNode& node, std::string_view key, bool secret) {
+  auto name = path(node, key);
+  if (!secret || !name || name->empty()) return name;
+  if (auto file = open_guarded(*name); file && others_can_read((*file)->fd()))
+    warn_of_readers(node, key, *name);
+  return name;
+}
+
+void ConfigReader::warn_of_readers(const YamlNode& at, std::string_view key, const std::string& path) {
+  warn(at, fmt::format("{}: every user can read {}; take that away with chmod o= {}", key, path, path));
 }
 
 std::optional<std::string> ConfigReader::secret_of(const YamlNode& node, std::string_view key) {

@@ -38,6 +38,8 @@ class ConfigReader {
   // A file that must be readable; a secret one that others can read is a warning. Where files are
   // not to be checked (the last good configuration), an unreadable one is a warning only.
   std::optional<std::string> readable_file(const YamlNode& node, std::string_view key, bool secret);
+  // A file whose loss is told by who knows what that costs; a secret one that others can read is a warning.
+  std::optional<std::string> named_file(const YamlNode& node, std::string_view key, bool secret);
   // All of a secret file but the line breaks at its end; nothing if it cannot be read or holds nothing,
   // reported as above.
   std::optional<std::string> secret_of(const YamlNode& node, std::string_view key);
@@ -57,6 +59,8 @@ class ConfigReader {
   void file_problem(const YamlNode& at, std::string message);
 
  private:
+  void warn_of_readers(const YamlNode& at, std::string_view key, const std::string& path);
+
   std::string file_;
   bool check_files_;
   std::vector<Problem>& warnings_;

@@ -47,7 +47,7 @@ struct Boot {
 
 Boot load_for_boot(const std::string& config_path, bool path_given) {
   Boot boot;
-  auto loaded = load_config(config_path, {.must_exist = path_given, .check_files = true});
+  auto loaded = load_config(config_path, {.must_exist = path_given, .check_files = true, .is_daemon = true});
   log_problems(LogLevel::warn, "config_warning", sentences(loaded.warnings));
   boot.state.file = config_path;
   boot.stamps = std::move(loaded.stamps);
@@ -89,7 +89,8 @@ struct Reloaded {
 };
 
 Reloaded load_again(const std::string& config_path, bool path_given, const std::string& cache_path) {
-  Reloaded reloaded{load_config(config_path, {.must_exist = path_given, .check_files = true}), {}};
+  Reloaded reloaded{
+      load_config(config_path, {.must_exist = path_given, .check_files = true, .is_daemon = true}), {}};
   if (!reloaded.config.ok()) return reloaded;
   if (auto saved = save_last_good_everywhere(cache_path, reloaded.config.sources); !saved)
     reloaded.not_saved = std::move(saved).error();

@@ -77,6 +77,7 @@ struct KubernetesSettings {
   std::string site_label;
   std::string zone_label = "topology.kubernetes.io/zone";
   unsigned port = 0;  // of the members; 0: that of peers.listen
+  bool operator==(const KubernetesSettings&) const = default;
 };
 
 // `peers`: nothing is shared without `listen`.
@@ -86,6 +87,7 @@ struct PeersSettings {
   PeerTlsSettings tls;
   peers::ShareRules share;
   KubernetesSettings kubernetes;
+  std::string kubeconfig_fault;  // why nothing came of the kubeconfig that is named; empty: something did
   std::vector<std::string> unread_members;  // entries of `peers.members` that are none, a sentence each
   // Where the others come from; site, zone and listener are in it as well. state_file is set by who wires.
   peers::MembersSettings members;

@@ -3,27 +3,17 @@
 #include <fmt/core.h>
 
 #include "daemon/file_watch.h"
+#include "daemon/peer_files.h"
 #include "daemon/peers_json.h"
 
 namespace layerd::daemon {
 namespace {
 
-net::PeerIdentitySettings identity_settings(const PeersSettings& peers) {
-  net::PeerIdentitySettings settings;
-  settings.site = peers.members.site;
-  settings.secret_file = peers.secret_file;
-  settings.cert_file = peers.tls.cert_file;
-  settings.key_file = peers.tls.key_file;
-  settings.ca_file = peers.tls.ca_file;
-  settings.names = peers.tls.names;
-  return settings;
-}
-
 net::Address address_of(const ListenAddress& address) {
   return {address.host, address.port, address.host.find(':') != std::string::npos};
 }
 
-constexpr Duration kOpenAgain = std::chrono::seconds(2);
+constexpr Duration kTryAgain = std::chrono::seconds(2);
 
 double milliseconds(Duration time) { return std::chrono::duration<double, std::milli>(time).count(); }
 
@@ -35,10 +25,12 @@ SitePart::SitePart(const Parts& parts, SettingsPtr settings)
       wanted_(address_of(*settings_->peers.listen)),
       names_(parts.resolver),
       api_client_(parts.loop, parts.dialer, unseen_),
+      kubeconfig_(parts.loop, parts.workers, [this] { members_->set(members_settings()); }),
       shelf_(parts.loop, parts.store, parts.catalog, parts.downloads) {}
 
 SitePart::~SitePart() {
   opening_.reset();
+  kubeconfig_.stop();
   listener_.reset();
   service_.reset();
   identity_->when_changed(nullptr);
@@ -61,6 +53,7 @@ std::unique_ptr<SitePart> SitePart::start(const Parts& parts, SettingsPtr settin
   part->service_ = std::make_unique<peers::PeerService>(parts.loop, *part->identity_, *part->site_,
                                                         part->traffic_, parts.metrics);
   part->service_->set_upload_limit(part->settings_->upload_limit);
+  part->kubeconfig_.take(part->settings_);
   part->open_port();
   part->members_ = std::make_unique<peers::Members>(
       peers::Members::Parts{parts.loop, parts.workers, part->names_, part->api_client_,
@@ -91,10 +84,15 @@ void SitePart::open_port() {
   if (members_) members_->set(members_settings());
 }
 
-// The files are read anew by a worker, and the port is tried again.
+// The files are read anew by a worker, and the port is tried again where it is not open. Where it is, the old
+// files count until the new ones are right.
 void SitePart::open_later() {
-  opening_ = parts_.loop.after(kOpenAgain, "peers.listen", [this] {
-    opening_ = identity_->trust([this](Result<net::PeerTrustPtr>) { open_port(); });
+  opening_ = parts_.loop.after(kTryAgain, "peers.listen", [this] {
+    opening_ = identity_->trust([this](Result<net::PeerTrustPtr>) {
+      if (!listener_) return open_port();
+      opening_.reset();
+      if (!identity_->fault().empty()) open_later();
+    });
   });
 }
 
@@ -104,6 +102,7 @@ std::vector<net::Address> SitePart::addresses() const {
 
 peers::MembersSettings SitePart::members_settings() const {
   auto settings = settings_->peers.members;
+  settings.kubernetes = kubeconfig_.found();
   settings.state_file = settings_->cache_path + "/members.json";
   settings.listen = addresses().front();
   return settings;
@@ -125,6 +124,8 @@ void SitePart::apply(SettingsPtr settings) {
     settings = std::move(kept);
   }
   settings_ = std::move(settings);
+  kubeconfig_.take(settings_);
+  if (!opening_.held()) open_later();  // looks whether the files of the new settings are right
   identity_->configure(identity_settings(settings_->peers));
   site_->trust_changed();  // what was wrong may have been put right at the other end
   members_->set(members_settings());
@@ -133,6 +134,7 @@ void SitePart::apply(SettingsPtr settings) {
 
 void SitePart::stop_serving() {
   opening_.reset();
+  kubeconfig_.stop();
   if (listener_) listener_->stop();
   service_.reset();
 }
@@ -167,6 +169,7 @@ Json SitePart::json() const {
   }
   std::vector<std::string> more = settings_->peers.unread_members;
   if (!trouble().empty()) more.push_back(trouble());
+  if (const auto why = kubeconfig_.complaint(); !why.empty()) more.push_back(why);
   return peers_json(
       settings_->peers, *members_, listener_ ? addresses().front().str() : std::string(),
       [&rows](const std::string& id) { return rows[id]; }, more, unlisted);

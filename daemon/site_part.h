@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/kubeconfig_keeper.h"
 #include "daemon/settings.h"
 #include "proxy/http/client_pool.h"
 #include "proxy/net/net_dialer.h"
@@ -39,9 +40,9 @@ class SitePart final : public proxy::SiteMemory {
     cache::Catalog& catalog;
     proxy::DownloadTable& downloads;
   };
-  // settings->peers.listen is there. Reads secrets and certificates (blocks). What is wrong with them, or
-  // with the port, costs the sharing and nothing else: it is told (trouble(), json()), and tried again until
-  // it goes.
+  // settings->peers.listen is there. Reads secrets and certificates (blocks). What is wrong with them, with
+  // the port, or with a kubeconfig costs the sharing and nothing else: it is told (trouble(), json()), and
+  // tried again every 2 s until it goes.
   static std::unique_ptr<SitePart> start(const Parts& parts, SettingsPtr settings);
   ~SitePart() override;
 
@@ -78,6 +79,7 @@ class SitePart final : public proxy::SiteMemory {
   peers::ResolverNames names_;
   Metrics unseen_;                 // the counters of http clients are of upstreams
   http::PooledClient api_client_;  // without the proxies of registries
+  KubeconfigKeeper kubeconfig_;
   std::unique_ptr<net::PeerIdentity> identity_;
   std::unique_ptr<peers::Members> members_;
   std::unique_ptr<peers::HttpWire> wire_;

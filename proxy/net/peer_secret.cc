@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <bitset>
+#include <cerrno>
 #include <optional>
 
 #include "runtime/guarded_file.h"
@@ -21,6 +22,14 @@ constexpr std::size_t kLeastDistinct = 12;  // of 32 random bytes fewer than 20 
 constexpr const char* kMakeOne = "make one with: layerd peers secret -o FILE";
 
 Error bad(std::string message) { return {Errc::config, std::move(message)}; }
+
+Error unreadable(const std::string& path, const Error& cause) {
+  const std::string remedy =
+      cause.sys_errno == ENOENT
+          ? fmt::format("; copy it from another node, or for a new site: layerd peers secret -o {}", path)
+          : "";
+  return {Errc::config, fmt::format("peers.secret_file: {}{}", cause.message, remedy), cause.sys_errno};
+}
 
 std::string hmac(std::string_view key, std::string_view label) {
   std::array<unsigned char, 32> out{};
@@ -136,14 +145,14 @@ Result<std::vector<PeerSecret>> PeerSecret::parse_all(std::string_view text) {
 
 Result<std::vector<PeerSecret>> PeerSecret::read(const std::string& path) {
   auto file = open_guarded(path);
-  if (!file) return bad(fmt::format("peers.secret_file: {}", file.error().message));
+  if (!file) return unreadable(path, file.error());
   struct stat found {};
   if (::fstat((*file)->fd(), &found) == 0 && (found.st_mode & 0007) != 0)
     return bad(
         fmt::format("peers.secret_file: {} may be read or written by everybody (mode {:04o}): chmod o= {}",
                     path, found.st_mode & 07777U, path));
   auto text = read_all(**file, kMostFile);
-  if (!text) return bad(fmt::format("peers.secret_file: {}", text.error().message));
+  if (!text) return unreadable(path, text.error());
   auto secrets = parse_all(*text);
   OPENSSL_cleanse(text->data(), text->size());
   if (!secrets) return bad(fmt::format("peers.secret_file: {}: {}", path, secrets.error().message));

@@ -25,7 +25,7 @@ class PeerSecret {
   // is offered, all are accepted. Errors: config, naming the line.
   static Result<std::vector<PeerSecret>> parse_all(std::string_view text);
   // The same of a file, which only its owner and group may read. Errors: config, naming the file and the
-  // remedy. Blocks.
+  // remedy; sys_errno where it cannot be read. Blocks.
   static Result<std::vector<PeerSecret>> read(const std::string& path);
   // A line for such a file: 32 random bytes in base64, without a line end.
   static std::string make();

@@ -23,6 +23,9 @@ constexpr const char* kGroups = "X25519:P-256";
 Error bad(std::string_view key, std::string_view what) {
   return {Errc::config, fmt::format("{}: {}", key, what)};
 }
+Error bad(std::string_view key, const Error& cause) {
+  return {Errc::config, fmt::format("{}: {}", key, cause.message), cause.sys_errno};
+}
 
 bool is_sound(std::string_view name) {
   return !name.empty() && name.size() <= 255 &&
@@ -135,9 +138,9 @@ Result<Ok> PeerTrust::load_certificates() {
   for (const std::string& path : {settings_.cert_file, settings_.key_file, settings_.ca_file})
     if (!path.empty()) files_.push_back(FileStamp::of_guarded(path));
   auto own = read_client_certificate(settings_.cert_file, settings_.key_file);
-  if (!own) return bad("peers.tls", own.error().message);
+  if (!own) return bad("peers.tls", own.error());
   auto authorities = read_certificates(settings_.ca_file);
-  if (!authorities) return bad("peers.tls.ca_file", authorities.error().message);
+  if (!authorities) return bad("peers.tls.ca_file", authorities.error());
   own_ = facts_of(own->chain.front().get()).fingerprint;
   for (const auto& authority : *authorities) authorities_.push_back(facts_of(authority.get()).fingerprint);
   for (SSL_CTX* context : {client_, server_}) {

@@ -40,7 +40,8 @@ struct PeerGround {
 
 class PeerTrust {
  public:
-  // Worker side. Errors: config, naming key, file, cause and remedy.
+  // Worker side. Errors: config, naming key, file, cause and remedy; sys_errno where a file
+  // cannot be read.
   static Result<std::shared_ptr<const PeerTrust>> build(const PeerIdentitySettings& settings);
   ~PeerTrust();
   PeerTrust(const PeerTrust&) = delete;

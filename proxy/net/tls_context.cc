@@ -40,7 +40,12 @@ std::string last_reason() {
 }
 
 Error unusable(const char* diagnosis, std::string_view key, const Error& error) {
-  return {Errc::upstream_unreachable, fmt::format("{}: {}", key, error.message), 0, 0, diagnosis, {}};
+  return {Errc::upstream_unreachable,
+          fmt::format("{}: {}", key, error.message),
+          error.sys_errno,
+          0,
+          diagnosis,
+          {}};
 }
 
 bool exists(const char* path) {

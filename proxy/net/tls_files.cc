@@ -27,6 +27,7 @@ BioPtr memory_of(const std::string& text) {
 }
 
 Error file_error(std::string message) { return {Errc::config, std::move(message)}; }
+Error file_error(const Error& cause) { return {Errc::config, cause.message, cause.sys_errno}; }
 
 std::string last_reason() {
   const unsigned long code = ERR_peek_last_error();
@@ -93,7 +94,7 @@ Result<std::vector<CertificatePtr>> parse_certificates(const std::string& path, 
 
 Result<std::vector<CertificatePtr>> read_certificates(const std::string& path) {
   auto text = read_guarded(path, kMostCertificateBytes);
-  if (!text) return file_error(text.error().message);
+  if (!text) return file_error(text.error());
   return parse_certificates(path, *text);
 }
 
@@ -111,7 +112,7 @@ Result<KeyPtr> parse_key(const std::string& path, const std::string& text) {
 
 Result<KeyPtr> read_key(const std::string& path) {
   auto text = read_guarded(path, kMostCertificateBytes);
-  if (!text) return file_error(text.error().message);
+  if (!text) return file_error(text.error());
   return parse_key(path, *text);
 }
 
@@ -135,9 +136,9 @@ Result<ClientCertificate> parse_client_certificate(const PemText& certificates, 
 Result<ClientCertificate> read_client_certificate(const std::string& cert_file, const std::string& key_file) {
   const std::string& key_path = key_file.empty() ? cert_file : key_file;
   auto certificates = read_guarded(cert_file, kMostCertificateBytes);
-  if (!certificates) return file_error(certificates.error().message);
+  if (!certificates) return file_error(certificates.error());
   auto key = read_guarded(key_path, kMostCertificateBytes);
-  if (!key) return file_error(key.error().message);
+  if (!key) return file_error(key.error());
   return parse_client_certificate({cert_file, std::move(*certificates)}, {key_path, std::move(*key)});
 }
 

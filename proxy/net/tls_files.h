@@ -1,6 +1,7 @@
 // Certificates and keys in files: what TLS contexts are built from, and what `config --check` looks at
 // before. Worker side or start-up: every function reads files. Errors name the file, what is wrong with
-// it, and what would be right; their code is config.
+// it, and what would be right; their code is config, sys_errno that
+// of a file that cannot be read.
 #pragma once
 
 #include <memory>

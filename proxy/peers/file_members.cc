@@ -4,6 +4,11 @@
 #include "runtime/guarded_file.h"
 
 namespace layerd::peers {
+namespace {
+
+constexpr Duration kReadAgain = std::chrono::seconds(2);
+
+}  // namespace
 
 FileMembers::FileMembers(const Parts& parts, std::string path, std::uint16_t default_port, bool ipv6_first)
     : MemberSource("peers.members_file", path + ":" + std::to_string(default_port)),
@@ -21,6 +26,7 @@ void FileMembers::start(std::vector<Member> kept, Callback<void()> changed) {
 
 // A change while it is read: the latest reading counts, which began after the change.
 void FileMembers::read() {
+  again_.reset();
   reading_ = parts_.workers.run<std::string>(
       "file of members", [path = path_] { return read_guarded(path, kMostMembersFile); },
       [this](Result<std::string> text) { on_text(std::move(text)); });
@@ -29,6 +35,7 @@ void FileMembers::read() {
 void FileMembers::on_text(Result<std::string> text) {
   reading_.reset();
   failure_ = text ? "" : text.error().message;
+  if (!text) again_ = parts_.loop.after(kReadAgain, "file of members", [this] { read(); });
   if (text) {
     MemberLines lines = parse_member_lines(*text, default_port_);
     wrong_lines_ = std::move(lines.complaints);

@@ -1,5 +1,6 @@
 // FileMembers: a file with one member a line (proxy/peers/member_lines.h), read on a worker whenever it
-// changes. While it cannot be read the list it had counts. Loop thread.
+// changes. While it cannot be read the list it had counts, and it is tried again every 2 s: of a folder that
+// only root may enter no watch tells. Loop thread.
 #pragma once
 
 #include <functional>
@@ -43,7 +44,7 @@ class FileMembers final : public MemberSource {
   bool has_read_ = false;
   std::string failure_;
   std::vector<std::string> wrong_lines_;
-  Ticket watch_, reading_;
+  Ticket watch_, reading_, again_;
 };
 
 }  // namespace layerd::peers

@@ -19,7 +19,8 @@ constexpr int kWatchSeconds = 290;  // then the server ends it and we begin anot
 constexpr Duration kConnect = 10s, kHead = 30s, kStall = 30s;
 constexpr Duration kShortWatch = 5s;  // one that ends sooner without a word is a failure
 constexpr Duration kMostRetryAfter = 5min;
-constexpr std::size_t kMostToken = 64 * 1024, kMostRefusal = 64 * 1024;
+constexpr Duration kFileAgain = 2s;  // for a file of ours that is missing or bad: nobody else is troubled
+constexpr std::size_t kMostRefusal = 64 * 1024;
 constexpr std::size_t kMostNamed = 5;  // nodes, in a complaint
 
 Duration retry_after_of(const http::Headers& headers) {
@@ -97,7 +98,7 @@ std::string KubernetesMemberSource::target() const {
 
 void KubernetesMemberSource::ask(Result<std::string> token) {
   token_.reset();
-  if (!token) return fail(std::move(token).error());
+  if (!token) return fail_for_file(std::move(token).error());
   state_ = version_.empty() ? State::listing : State::watching;
   const TimePoint now = parts_.loop.now();
   http::ClientRequest request;
@@ -123,7 +124,11 @@ void KubernetesMemberSource::ask(Result<std::string> token) {
 
 void KubernetesMemberSource::on_head(Result<http::ClientResponse> response) {
   request_.reset();
-  if (!response) return fail(std::move(response).error());
+  if (!response) {
+    const std::string_view why = response.error().diagnosis;
+    const bool is_file = why == "tls_ca_file" || why == "tls_client_certificate";
+    return is_file ? fail_for_file(std::move(response).error()) : fail(std::move(response).error());
+  }
   status_ = response->head.status;
   body_ = std::move(response->body);
   refusal_.clear();
@@ -263,12 +268,18 @@ void KubernetesMemberSource::expired() {
 }
 
 void KubernetesMemberSource::fail(Error error, Duration at_least) {
+  note_failure(std::move(error), std::max(backoff_.next(), at_least));
+}
+
+void KubernetesMemberSource::fail_for_file(Error error) { note_failure(std::move(error), kFileAgain); }
+
+void KubernetesMemberSource::note_failure(Error error, Duration wait) {
   const std::string before =
       std::exchange(failure_, fmt::format("{}: {}{}", settings_.server(), error.message,
                                           members_.empty() ? "" : "; the nodes it named last count"));
   page_.clear();
   listed_.clear();
-  again(std::max(backoff_.next(), at_least));
+  again(wait);
   if (before != failure_) changed_();
 }
 

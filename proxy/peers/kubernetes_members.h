@@ -59,6 +59,8 @@ class KubernetesMemberSource final : public MemberSource {
   void works();
   void again(Duration wait);
   void fail(Error error, Duration at_least = Duration::zero());
+  void fail_for_file(Error error);
+  void note_failure(Error error, Duration wait);
   void expired();
 
   const Parts parts_;

@@ -14,6 +14,7 @@ namespace layerd::peers {
 
 inline constexpr std::uint16_t kPeerPort = 5152;
 inline constexpr std::size_t kMostMembers = 10'000;
+inline constexpr std::size_t kMostToken = 64 * 1024;  // bytes
 
 // One member as somebody wrote it down.
 struct ListedMember {

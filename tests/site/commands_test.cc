@@ -318,7 +318,7 @@ TEST_CASE("a wrong secret is named on both sides, and every pull works", "[site]
   }
 }
 
-// rules: pulls-without-a-peer-port
+// rules: pulls-without-a-peer-port, peers-file-costs-the-sharing
 TEST_CASE("a secret that is none costs the sharing and nothing else, until it is one", "[site][commands]") {
   const Image image = make_blobs(2, 33);
   Machines machines(image, 2, 400);
@@ -334,10 +334,18 @@ TEST_CASE("a secret that is none costs the sharing and nothing else, until it is
     write_text(bad, read_text(good));
     words = "may be read or written by everybody";
   }
+  SECTION("not there") { words = "cannot open " + bad; }
   chmod(bad.c_str(), words.starts_with("it") ? 0600 : 0644);
   Machine one(machines, 0, peers_at(0, good, members)), two(machines, 1, peers_at(1, bad, members));
   check_told(two, words, "peers_closed");
+  CHECK_THAT(two.command({"config", "--check"}),
+             Catch::Contains("peers: nothing is shared: peers.secret_file: ") && Catch::Contains(words));
   CHECK(two.gets(image, 0));
+  // What else a reload brings counts.
+  two.reload(peers_at(1, bad, members) + "tags: {fresh_for: 7s}\n");
+  CHECK(eventually([&] { return two.metric("layerd_config_loads_total{result=\"taken\"}") > 0; }));
+  CHECK(two.metric("layerd_config_loads_total{result=\"refused\"}") == 0);
+  CHECK(two.json("peers")["listen"] == "");
   write_text(bad, read_text(good));
   chmod(bad.c_str(), 0600);
   CHECK(eventually([&] { return two.json("peers")["complaints"].empty(); }));

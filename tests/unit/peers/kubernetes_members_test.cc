@@ -280,6 +280,47 @@ TEST_CASE("a token is read from its file again when the server refuses it") {
   CHECK(cluster.api.header("Authorization") == "Bearer second");
 }
 
+// rules: files-of-the-cluster-read-again
+TEST_CASE("files for asking the server that are not there are tried every 2 s, however long it takes") {
+  TempDir folder;
+  auto settings = settings_for();
+  SECTION("the token") {
+    settings.token_file = folder / "token";
+    Cluster cluster(settings);
+    // The pool has one thread: when this job is through, so is the reading before it.
+    const auto settle = [&] {
+      bool is_done = false;
+      cluster.loop.run();
+      const Ticket job = cluster.workers.run<Ok>(
+          "test", [] { return Result<Ok>(Ok{}); }, [&](Result<Ok>) { is_done = true; });
+      while (!is_done) {
+        std::this_thread::sleep_for(1ms);
+        cluster.loop.run();
+      }
+    };
+    for (int tries = 0; tries < 12; ++tries) {  // a backoff would be at a minute by now
+      settle();
+      CHECK_THAT(cluster.complaints(), Catch::Contains("cannot open " + (folder / "token")));
+      cluster.advance(2s);
+    }
+    settle();
+    write_text(folder / "token", "late");
+    cluster.advance(2s);
+    settle();
+    REQUIRE(cluster.api.is_asked());
+    CHECK(cluster.api.header("Authorization") == "Bearer late");
+  }
+  SECTION("the CA") {
+    Cluster cluster(settings);
+    for (int tries = 0; tries < 12; ++tries) {
+      REQUIRE(cluster.asks_within(2s));
+      cluster.api.refuse({Errc::upstream_unreachable, "cannot open ca", 0, 0, "tls_ca_file", {}});
+      cluster.loop.run();
+    }
+    CHECK(cluster.asks_within(2s));
+  }
+}
+
 TEST_CASE("who may not see nodes is told what is missing") {
   Cluster cluster;
   cluster.api.answer(403, R"({"kind":"Status","message":"nodes is forbidden","code":403})");

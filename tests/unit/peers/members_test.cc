@@ -182,6 +182,18 @@ TEST_CASE("a name that begins with an underscore is one of services only") {
   CHECK(node.names.asked["_layerd._tcp._peers._tcp.site"] == 0);
 }
 
+// rules: members-file-read-again
+TEST_CASE("a file of members that was not there is read once it is, by no watch as well") {
+  Node node;
+  node.settings.members_file = node.folder / "members";
+  node.start();
+  REQUIRE(node.until([&] { return node.complaints().find("cannot open") != std::string::npos; }));
+  write_text(node.folder / "members", "10.0.0.2\n");
+  node.pass(3s);
+  CHECK(node.until([&] { return node.ids() == "10.0.0.1:5152 10.0.0.2:5152"; }));
+  CHECK(node.complaints().empty());
+}
+
 TEST_CASE("a file of members is read, and again when it is swapped") {
   Node node;
   node.settings.members_file = node.folder / "members";
