@@ -23,6 +23,7 @@ COMPLAINTS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime e
 
 class Direct:
     name = "none"
+    ranges = True  # the upstream answers Range
 
     def __init__(self, lab, net, case):
         self.lab, self.net, self.case = lab, net, case
@@ -237,5 +238,12 @@ class Certificates(Layerd):
                 f"names: ['*.lab.test']}}")
 
 
-CONTENDERS = {each.name: each for each in (Direct, Alone, Distribution, Nginx, Layerd, Certificates)}
+class Whole(Layerd):
+    """layerd with peers, before an upstream that ignores Range: every blob is one unit."""
+    name = "whole"
+    ranges = False
+
+
+CONTENDERS = {each.name: each for each in (Direct, Alone, Distribution, Nginx, Layerd, Certificates, Whole)}
 SHARING = (Layerd.name, Certificates.name)  # held to the bars
+FULL = (*SHARING, Alone.name, Whole.name)   # gets the whole image

@@ -22,7 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 sys.dont_write_bytecode = True
 import cases  # noqa: E402
-from contenders import CONTENDERS, SHARING  # noqa: E402
+from contenders import CONTENDERS, FULL, SHARING  # noqa: E402
 from images import Gallery  # noqa: E402
 from lab import LAYERD, Lab  # noqa: E402
 from network import Janitor  # noqa: E402
@@ -60,13 +60,15 @@ def options():
     chosen.only = chosen.only.split(",") if chosen.only else ["layerd"] if chosen.short else list(DEFAULT)
     if unknown := [name for name in chosen.only if name not in CONTENDERS]:
         parser.error(f"no contender {', '.join(unknown)}; there are {', '.join(CONTENDERS)}")
+    if chosen.real and not all(CONTENDERS[name].ranges for name in chosen.only):
+        parser.error("--real: a docker-registry answers Range")
     return chosen
 
 
 def scale_of(contender, chosen):
     if chosen.short:
         return SHORT_SCALE
-    return 1 if chosen.full or contender in (*SHARING, "alone") else COMPARATOR_SCALE
+    return 1 if chosen.full or contender in FULL else COMPARATOR_SCALE
 
 
 def copies_bar(case, outcome, chosen):
@@ -157,7 +159,7 @@ def main():
     chosen = options()
     if os.geteuid() != 0:
         sys.exit("network namespaces need root")
-    if {*SHARING, "alone"} & set(chosen.only) and not os.path.exists(LAYERD):
+    if set(FULL) & set(chosen.only) and not os.path.exists(LAYERD):
         sys.exit(f"{LAYERD} is missing: build the preset release, or set LAYERD")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGINT, signal.default_int_handler)

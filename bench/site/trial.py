@@ -134,6 +134,8 @@ class Trial:
             self.net = Network(self.lab, self.janitor, self.case.nodes, self.case.lan, self.case.wan, self.case.slow)
             self.upstream = (RealUpstream(self.lab, self.net, self.folder, self.image) if self.real
                              else FakeUpstream(self.lab, self.net, self.folder))
+            if not self.kind.ranges:
+                self.upstream.tell("ranges off")
             self.contender = self.kind(self.lab, self.net, self.case)
         except BaseException:
             self.stack.close()

@@ -250,6 +250,7 @@ Ticket MemoryStore::begin(const Digest& digest, Done<cache::PartialBlobPtr> done
     partial = std::make_shared<MemoryPartial>(*this, digest);
     partials_[digest] = partial;
   }
+  if (on_begin) on_begin();
   return answer<cache::PartialBlobPtr>(std::move(partial), std::move(done));
 }
 

@@ -240,7 +240,6 @@ TEST_CASE("what is slow between the zones is no reason to take a unit from anoth
 }
 
 // rules: spoiled-once-compared-always
-// rules: claims-of-the-blamed
 TEST_CASE("after a wrong blob members bring only units whose hash is known") {
   SiteBench bench;
   everybody_answers(bench, from({node(3)}));
@@ -277,18 +276,40 @@ TEST_CASE("after a wrong blob members bring only units whose hash is known") {
     bench.loop.advance(12s);
     CHECK(unknown->is_upstream());
   }
-  SECTION("who is to blame for the first says what the second is") {
-    bench.wire.on_ask = [](const std::string&, const Ask& ask) {
-      if (contains(ask.avoid, node(3))) return fetch();
-      auto answer = from({node(4)});
-      answer.claim = digest("wrong");
-      answer.claimed_by = node(3);
-      return answer;
-    };
-    bench.loop.advance(1s);
-    CHECK(unknown->is_upstream());
-    CHECK((*unknown->result)->is_leased);
+}
+
+// rules: claims-of-the-blamed
+TEST_CASE("who is to blame for one unit of a wrong blob does not say what another of its units is") {
+  SiteBench bench;
+  everybody_answers(bench, fetch());
+  const auto first = bench.unit_of(2), second = bench.unit_of(2, 4, first + 1);
+  bench.wire.on_ask = [&](const std::string&, const Ask& ask) {
+    return from({node(ask.unit.unit == first ? 3 : 4)});
+  };
+  auto share = bench.begin();
+  for (const auto unit : {first, second}) {
+    auto found = bench.find(*share, unit);
+    bench.loop.advance(100ms);
+    REQUIRE(found->is_member(node(unit == first ? 3 : 4)));
+    CHECK(share->arrived(unit, digest("came"), false));
   }
+  share->mismatched();
+  bench.wire.on_ask = [&](const std::string&, const Ask& ask) {
+    if (ask.unit.unit == second && contains(ask.avoid, node(3))) return fetch();
+    auto answer = from({node(2)});
+    answer.claim = digest("said");
+    if (ask.unit.unit == second) answer.claimed_by = node(3);
+    return answer;
+  };
+  share = bench.begin();
+  REQUIRE(share != nullptr);
+  auto known = bench.find(*share, first);
+  bench.loop.advance(2s);
+  REQUIRE(known->is_member(node(2)));
+  auto unknown = bench.find(*share, second);
+  bench.loop.advance(2s);
+  CHECK(unknown->is_upstream());
+  CHECK((*unknown->result)->is_leased);
 }
 
 // rules: a-fitting-claim-clears-nobody
