@@ -137,8 +137,8 @@ std::vector<std::string> fall_backs_of_aliases(const registry::RulesInput& rules
                                   : printable(entry.from.substr(slash + 1), 80);
     notes.push_back(
         fmt::format("{} may answer for {} when layerd does not: a runtime then asks the registry it knows by "
-                    "that name; close that "
-                    "way (containerd: server in its hosts.toml; k3s: --disable-default-registry-endpoint)",
+                    "that name; close that way (containerd: server in its hosts.toml; k3s: "
+                    "--disable-default-registry-endpoint)",
                     registry.find('*') == std::string::npos ? registry : "the registry itself", below));
   }
   return notes;

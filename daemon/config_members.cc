@@ -171,16 +171,14 @@ std::vector<Key<Settings>> member_source_keys() {
       {"peers.members", "list of members", "host:port, with a zone behind it as one word; at most 10000",
        true,
        "The nodes of the site; this one may be among them. Without a port that of `peers.listen` is meant. "
-       "All "
-       "sources (members, members_file, dns, kubernetes) add up.",
+       "All sources (members, members_file, dns, kubernetes) add up.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
          apply_members(n, k, s.peers, r, peers::kPeerPort);
        },
        [](const Settings& s) { return show_members(s.peers.members.members); }},
       {"peers.members_file", "file", "an absolute path; at most 1 MiB", true,
        "The same in a file, one member a line, # begins a comment; read again when it changes. It need not "
-       "be "
-       "there yet.",
+       "be there yet.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
          if (auto path = r.path(n, k)) s.peers.members.members_file = std::move(*path);
        },
@@ -229,8 +227,7 @@ std::vector<Key<Settings>> member_source_keys() {
        [](const Settings& s) { return yaml_quoted(s.peers.kubernetes.ca_file); }},
       {"peers.kubernetes.site_label", "name of a label", "", true,
        "Only nodes on which it has the value of `peers.site` are members; a cluster may span sites. Empty: "
-       "all "
-       "nodes are.",
+       "all nodes are.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
          apply_label(n, k, s.peers.kubernetes.site_label, r);
        },

@@ -177,23 +177,19 @@ void read_from_peers(const YamlNode& node, std::string_view key, bool& out, Conf
 std::vector<Key<Settings>> peer_keys() {
   std::vector<Key<Settings>> keys{
       {"peers.listen", "address", "numeric address and port; \"\" turns sharing off", false,
-       "Where the other nodes of the site reach this one; \"[::]:5152\" is every address of the machine, of "
-       "IPv4 "
-       "as well. Not a loopback address, where nobody reaches it, and not the port of `listen`. Needs a "
-       "secret or "
-       "certificates.",
+       "Where the other nodes of the site reach this one; \"[::]:5152\" is every address of the machine, "
+       "of IPv4 as well. Not a loopback address, where nobody reaches it, and not the port of `listen`. "
+       "Needs a secret or certificates.",
        [](Node n, Name k, Settings& s, ConfigReader& r) { apply_listen(n, k, s.peers, r); },
        [](const Settings& s) { return yaml_quoted(s.peers.listen ? s.peers.listen->str() : ""); }},
       {"peers.site", "text", "letters, digits and -_., at most 63", true,
        "The name of the site: the nodes of one LAN, the same on each. Members of another site are refused; "
-       "those "
-       "without a name are a site, too.",
+       "those without a name are a site, too.",
        [](Node n, Name k, Settings& s, ConfigReader& r) { apply_zone(n, k, s.peers.members.site, r); },
        [](const Settings& s) { return yaml_quoted(s.peers.members.site); }},
       {"peers.zone", "text", "letters, digits and -_., at most 63", true,
-       "This node's part of the site, as a rack or a room; sources in the same zone are asked first. Empty: "
-       "as "
-       "the list of members says.",
+       "This node's part of the site, as a rack or a room; sources in the same zone are asked first. "
+       "Empty: as the list of members says.",
        [](Node n, Name k, Settings& s, ConfigReader& r) { apply_zone(n, k, s.peers.members.zone, r); },
        [](const Settings& s) { return yaml_quoted(s.peers.members.zone); }},
       {"peers.address", "address", "IPv4 or IPv6 without a port", true,
@@ -221,8 +217,8 @@ std::vector<Key<Settings>> peer_keys() {
        [](const Settings& s) { return yaml_quoted(s.peers.tls.ca_file); }},
       {"peers.tls.names", "list of patterns", "of DNS names, addresses or URIs", true,
        "The names that members' certificates may have: one of its subject alternative names must fit. * is "
-       "any "
-       "run of characters but . / and :, ** any run; as *.plant-7.example, 10.1.*.*, spiffe://plant-7/**.",
+       "any run of characters but . / and :, ** any run; as *.plant-7.example, 10.1.*.*, "
+       "spiffe://plant-7/**.",
        [](Node n, Name k, Settings& s, ConfigReader& r) { apply_names(n, k, s.peers.tls.names, r); },
        [](const Settings& s) { return show_names(s.peers.tls.names); }},
   };

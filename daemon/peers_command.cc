@@ -198,6 +198,18 @@ int peers_command(const std::string& socket_path, bool json) {
   return 0;
 }
 
+std::string left_out_of_invitation(const PeersSettings& peers) {
+  const bool has_file = !peers.members.members_file.empty(),
+             has_cluster = peers.members.kubernetes || !peers.kubernetes.kubeconfig.empty();
+  if (!has_file && !has_cluster) return "";
+  const std::string sources = has_file && has_cluster ? "peers.members_file and peers.kubernetes"
+                              : has_file              ? "peers.members_file"
+                                                      : "peers.kubernetes";
+  return "the invitation carries today's members and not " + sources +
+         ", by which this node learns of later ones: give the new node the same, and leave peers.members out "
+         "there";
+}
+
 int invite_command(const Settings& settings, const InviteOptions& options) {
   const auto expires = parse_duration(options.expires);
   if (!expires || *expires < std::chrono::minutes(1) || *expires > kMostExpires)
@@ -211,6 +223,8 @@ int invite_command(const Settings& settings, const InviteOptions& options) {
   const auto invitation = invitation_of(settings, *expires);
   if (!invitation) return fail(invitation.error());
   const std::string text = invitation_text(*invitation);
+  if (const auto note = left_out_of_invitation(settings.peers); !note.empty())
+    fmt::print(stderr, "layerd: note: {}\n", note);
   if (options.output.empty()) {
     fmt::print("{}", text);
     return 0;

@@ -65,8 +65,7 @@ std::vector<Key<Settings>> answer_keys() {
        [](const Settings& s) { return std::string(s.tags_from_peers ? "offline" : "never"); }},
       {"access.challenge_ping", "true or false", "", true,
        "true: /v2/ asks for credentials, without which docker, podman and skopeo never send any. They then "
-       "get a "
-       "handle for every pull, of public images too.",
+       "get a handle for every pull, of public images too.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
          if (auto value = r.value(n, k, parse_bool)) s.access.challenge_ping = *value;
        },
@@ -91,8 +90,7 @@ std::vector<Key<Settings>> answer_keys() {
        [](const Settings& s) { return duration_text(s.access.offline_grace); }},
       {"access.runtime_uids", "list of user numbers", "at most 256", true,
        "Who this node's runtimes run as. Only their connections, and not those from pods, get what is not "
-       "open to "
-       "everybody.",
+       "open to everybody.",
        [](Node n, Name k, Settings& s, ConfigReader& r) { read_runtime_uids(n, k, s.access, r); },
        [](const Settings& s) { return show_runtime_uids(s.access); }},
       {"access.require_client", "list of patterns", "of a registry, or of registry/repository; at most 256",

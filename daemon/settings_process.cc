@@ -85,9 +85,8 @@ std::string show_listen(const Settings& settings) {
 std::vector<Key<Settings>> place_keys() {
   return {
       {"registries_file", "file", "an absolute path", true,
-       "A k3s or RKE2 registries.yaml that is read besides this file, at the start and when it changes; what "
-       "this file says of a "
-       "registry wins.",
+       "A k3s or RKE2 registries.yaml that is read besides this file, at the start and when it changes; "
+       "what this file says of a registry wins.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
          if (auto path = r.path(n, k)) s.registries_file = std::move(*path);
        },
@@ -139,10 +138,8 @@ std::vector<Key<Settings>> limit_keys() {
        [](const Settings& s) { return rate_text(s.download_limit); }},
       {"limits.site_download", "rate", "1Mbit to 1000Gbit, or a size per second; none", true,
        "The same for all nodes of the site together. Each may take the value divided by the number of "
-       "members "
-       "alive, whether they download or not: of 20 nodes with 100Mbit one that pulls alone gets 5Mbit. The "
-       "same "
-       "value on every node.",
+       "members alive, whether they download or not: of 20 nodes with 100Mbit one that pulls alone gets "
+       "5Mbit. The same value on every node.",
        [](Node n, Name k, Settings& s, ConfigReader& r) {
          if (auto rate = r.value(n, k, parse_rate)) s.site_download_limit = *rate;
        },

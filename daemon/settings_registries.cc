@@ -21,8 +21,7 @@ std::vector<Key<Settings>> registry_keys() {
   return {
       {"aliases", "list of {from, to}", "patterns of registry/repository; at most 256", true,
        "Other names for registries and repositories, applied before everything else: in order, the first "
-       "that "
-       "fits decides alone, and once (what comes out is not looked up again). See names.md.",
+       "that fits decides alone, and once (what comes out is not looked up again). See names.md.",
        [](Node n, Name, Settings& s, ConfigReader& r) { read_aliases(n, s.rules, r); },
        [](const Settings& s) { return show_aliases(s.rules); }},
       {"mirrors", "map of registry to mirror",
@@ -47,8 +46,7 @@ std::vector<Key<Settings>> registry_keys() {
       {"dns.zones", "map of domain to server or list of servers",
        "addresses, with a port if it is not 53; \".\" is every name", true,
        "Which DNS servers to ask for the names under a domain, in this order; the longest domain counts. "
-       "Such "
-       "names count as configured, except by \".\".",
+       "Such names count as configured, except by \".\".",
        [](Node n, Name k, Settings& s, ConfigReader& r) { read_dns_zones(n, k, s.dns, r); },
        [](const Settings& s) { return show_dns_zones(s.dns); }},
       {"dns.hosts", "map of name to address or list of addresses", "IPv4 or IPv6, without a port", true,

@@ -320,10 +320,9 @@ void Access::refuse_asker(const AccessSettings& settings, http::Exchange& exchan
                           "runtimes (access.runtime_uids, outside of pods)",
                           asked.key)};
   if (is_cgroup_to_blame)
-    error.message = fmt::format(
-        "{} is not open to everybody, and whether this connection is a pod's is not "
-        "known: {}",
-        asked.key, parts_.cgroups.trouble());
+    error.message =
+        fmt::format("{} is not open to everybody, and whether this connection is a pod's is not known: {}",
+                    asked.key, parts_.cgroups.trouble());
   error.diagnosis = is_cgroup_to_blame ? "cgroup_unreadable" : "not_a_runtime";
   const std::string why = error.diagnosis;
   refuse(exchange, asked, error, why.c_str());

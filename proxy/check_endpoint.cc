@@ -257,8 +257,7 @@ void EndpointWalk::tell_api(const upstream::Landed& landed) {
   if (landed.url.scheme == "https" && endpoint_.base.scheme == "http") {
     facts_.redirect = upstream::origin_name(landed.url);
     step.details.push_back(
-        "http:// leads to https:// there; credentials do not go along, write https:// "
-        "into the endpoint");
+        "http:// leads to https:// there; credentials do not go along, write https:// into the endpoint");
   }
   const auto type = head.headers.get("Content-Type").value_or("");
   if (head.status == 200 && type.starts_with("text/html") && !is_registry)

@@ -20,8 +20,8 @@ constexpr std::array<DiagnosisText, kDiagnoses> kTexts{{
     {tls_not_yet_valid, "tls_not_yet_valid", "the certificate of {host} is not valid yet",
      "set this machine's clock (timedatectl, chronyc makestep); the certificate is most likely right"},
     {dns_not_found, "dns_not_found", "DNS has no address for {host}",
-     "correct the name, or say who knows it: dns: {zones: {<domain>: [<server>]}} or "
-     "dns: {hosts: {{host}: <address>}}"},
+     "correct the name, or say who knows it: dns: {zones: {<domain>: [<server>]}} or dns: {hosts: {{host}: "
+     "<address>}}"},
     {dns_suspicious, "dns_suspicious", "DNS answers for {host} with somebody else's address",
      "ask another DNS server for it: dns: {zones: {{host}: [<server>]}}, or fix the address: "
      "dns: {hosts: {{host}: <address>}}"},
@@ -56,8 +56,7 @@ constexpr std::array<DiagnosisText, kDiagnoses> kTexts{{
     {storage_unreachable, "storage_unreachable",
      "the registry answers, and the storage with its blobs does not",
      "open the way to the storage host that is named (firewall, proxy, DNS), or mirror through a registry "
-     "that "
-     "serves blobs itself"},
+     "that serves blobs itself"},
     {platform_missing, "platform_missing", "the image is not there for this platform",
      "build and push it for this platform, or take a tag that has it"},
     {not_configured, "not_configured", "the configuration does not let layerd ask {host}",

@@ -20,8 +20,8 @@ constexpr const char* kFolder = "/etc/containers/registries.conf.d";
 constexpr const char* kOurs = "zz-layerd.conf";  // the last one of a prefix counts
 constexpr const char* kHead =
     "# Written by `layerd setup podman` or `layerd setup crio`, which share it; it goes with the --undo of "
-    "the "
-    "last.\n# What is changed here by hand is lost; other files of this folder are read and kept.\n";
+    "the last.\n"
+    "# What is changed here by hand is lost; other files of this folder are read and kept.\n";
 
 struct MirrorOf {
   std::string location, pull;
@@ -260,9 +260,8 @@ class ContainersPlanner {
   void say_limits() {
     plan_.notes.push_back(
         "podman, CRI-O and skopeo send credentials only to who asks for them at /v2/: images that need a "
-        "user's own login go "
-        "through layerd only with access.challenge_ping: true; without it they are asked for at the registry "
-        "itself");
+        "user's own login go through layerd only with access.challenge_ping: true; without it they are "
+        "asked for at the registry itself");
     plan_.notes.push_back(
         "registries without a table are not asked for at layerd: run setup again when the node has images of "
         "new ones");

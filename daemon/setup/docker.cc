@@ -155,9 +155,8 @@ Result<Plan> plan_docker(FileSource& files, const Input& input) {
   if (!plan.changes.empty())
     plan.todo.push_back("docker reads registry-mirrors again without a restart: systemctl reload docker");
   plan.notes.push_back(
-      "docker asks a mirror for images of Docker Hub only; images of other registries pass layerd by, unless "
-      "docker has the "
-      "containerd image store (features.containerd-snapshotter)");
+      "docker asks a mirror for images of Docker Hub only; images of other registries pass layerd by, "
+      "unless docker has the containerd image store (features.containerd-snapshotter)");
   if (!input.keep_fallback || !input.closed_hosts.empty() || !input.partly_closed_hosts.empty())
     plan.notes.push_back(
         "docker asks Docker Hub itself when layerd refuses, and has no setting against that: an alias under "

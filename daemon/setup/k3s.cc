@@ -98,11 +98,9 @@ class K3sPlanner {
     if (!flags_.embedded) return;
     plan_.notes.push_back(
         fmt::format("{0} has embedded-registry on (Spegel). {0} puts it before every endpoint of "
-                    "registries.yaml, so layerd is asked "
-                    "second: a miss of Spegel costs up to 5 s for each request, it gives images to other "
-                    "nodes without asking the "
-                    "registry whether they may have them, and what it serves layerd neither keeps nor "
-                    "counts. With layerd alone, set "
+                    "registries.yaml, so layerd is asked second: a miss of Spegel costs up to 5 s for each "
+                    "request, it gives images to other nodes without asking the registry whether they may "
+                    "have them, and what it serves layerd neither keeps nor counts. With layerd alone, set "
                     "embedded-registry: false on the servers",
                     kind_.name));
   }
@@ -130,8 +128,7 @@ class K3sPlanner {
         if (!file.empty() && !files_.exists(files_.usual(file)))
           plan_.notes.push_back(
               fmt::format("{}: configs.\"{}\" names {}, which is not there: containerd fails every pull from "
-                          "{} because of "
-                          "that. Put the file there or take its name out",
+                          "{} because of that. Put the file there or take its name out",
                           path_, host, printable(file, 200), host));
   }
 
@@ -144,8 +141,8 @@ class K3sPlanner {
       mirror.default_endpoint = false;
       plan_.notes.push_back(
           fmt::format("{}: {} rewrites names of \"{}\" itself, for layerd too; layerd asks the same "
-                      "endpoints by the names that "
-                      "arrive, and refuses what they do not have, so that {} goes on with the name as it was",
+                      "endpoints by the names that arrive, and refuses what they do not have, so that {} "
+                      "goes on with the name as it was",
                       path_, kind_.name, key, kind_.name));
     }
     drop_endpoint(plan_.copied, input_.url);
@@ -168,9 +165,8 @@ class K3sPlanner {
       if (closes(host) && found_.configs.contains(host))
         plan_.notes.push_back(
             fmt::format("{}: {} keeps asking {} itself when layerd refuses, in spite of "
-                        "--disable-default-registry-endpoint, because "
-                        "configs has an entry for it. layerd has that entry now: take it out of this file to "
-                        "close the way",
+                        "--disable-default-registry-endpoint, because configs has an entry for it. layerd "
+                        "has that entry now: take it out of this file to close the way",
                         path_, kind_.name, host));
       if (closes(host) || found_.configs.contains(host)) continue;
       if (auto done = keep_open(host); !done) return done;

@@ -69,8 +69,7 @@ Result<Record> load_record(const std::string& folder) {
   auto root = parse_json(**text, {});
   if (!root || json_int(*root, "version") != 1)
     return {Errc::config, fmt::format("{}{} is damaged or of another version; the copies beside it are the "
-                                      "files as they were. Put them "
-                                      "back by hand and remove that folder",
+                                      "files as they were. Put them back by hand and remove that folder",
                                       folder, kName)};
   Record record;
   record.files = files_of(*root, "files");

@@ -51,8 +51,7 @@ void add_key(std::string_view section, const std::string& key, const Target& tar
     if (one && many && !one->matches(registry->text) && many->matches(registry->text))
       out.push_back(
           fmt::format("{}.\"{}\" is about exactly one label in front, and {} has another number of them; for "
-                      "any number write "
-                      "\"*{}\"",
+                      "any number write \"*{}\"",
                       section, key, target.registry, key));
     return;
   }

@@ -247,6 +247,17 @@ TEST_CASE("with certificates the CA is written and this node's own certificate i
   CHECK(node.join().files.empty());
 }
 
+TEST_CASE("an invitation says which sources of members do not go along") {
+  PeersSettings peers;
+  peers.members.dns.emplace().name = "n.site";
+  CHECK(left_out_of_invitation(peers).empty());
+  peers.members.members_file = "/etc/layerd/members";
+  CHECK_THAT(left_out_of_invitation(peers), Catch::Contains("not peers.members_file, by which"));
+  peers.members.kubernetes.emplace();
+  CHECK_THAT(left_out_of_invitation(peers),
+             Catch::Contains("not peers.members_file and peers.kubernetes, by which"));
+}
+
 TEST_CASE("invite and join by files: what the one writes the other takes") {
   test::TempDir folder;
   const std::string key = folder / "site.key", config = folder / "a/config.yaml",
