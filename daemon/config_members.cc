@@ -143,6 +143,11 @@ void finish_kubernetes(const YamlNode& section, PeersSettings& peers, const Read
         "peers.kubernetes.site_label: peers.site is missing, whose value the label must have");
   constexpr std::string_view kCost = "the list of peers.kubernetes is not read";
   auto found = read_kubernetes(peers, read);
+  if (!found && from.in_cluster && from.server.empty()) {
+    peers.kubeconfig_fault = found.error().message;
+    return reader.warn(node_of(*node, "in_cluster"),
+                       fmt::format("peers: {}: {}", kCost, found.error().message));
+  }
   if (!found && from.kubeconfig.empty())
     return reader.file_problem(node_of(*node, "server"), "peers.kubernetes: " + found.error().message);
   if (!found) {

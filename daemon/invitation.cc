@@ -6,9 +6,10 @@
 #include <ctime>
 #include <optional>
 
+#include "proxy/net/peer_card.h"
 #include "proxy/net/peer_secret.h"
+#include "proxy/net/tls_files.h"
 #include "proxy/peers/member_lines.h"
-#include "proxy/registry/pattern.h"
 #include "runtime/json.h"
 #include "runtime/log.h"
 
@@ -61,10 +62,11 @@ Result<Ok> take_trust(const Json& json, Invitation& out) {
   if (!out.secret.empty())
     if (auto secrets = net::PeerSecret::parse_all(out.secret); !secrets)
       return wrong("its secret: " + secrets.error().message);
-  if (!out.ca.empty() && out.ca.find("-----BEGIN CERTIFICATE-----") == std::string::npos)
-    return wrong("its CA is no certificate");
+  if (!out.ca.empty())
+    if (auto authorities = net::parse_certificates("its CA", out.ca); !authorities)
+      return wrong(authorities.error().message);
   auto names = texts_of(json, "names", kMostNames,
-                        [](const std::string& text) { return registry::Pattern::compile(text).ok(); });
+                        [](const std::string& text) { return net::check_name_pattern(text).ok(); });
   if (!names || (!out.ca.empty() && names->empty())) return wrong("the names of members in it are none");
   out.names = std::move(*names);
   return Ok{};

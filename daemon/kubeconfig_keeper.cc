@@ -7,7 +7,7 @@
 namespace layerd::daemon {
 namespace {
 
-constexpr Duration kReadAgain = std::chrono::seconds(2);
+constexpr Duration kTryAgain = std::chrono::seconds(2), kReadAgain = std::chrono::seconds(10);
 
 }  // namespace
 
@@ -21,11 +21,11 @@ void KubeconfigKeeper::take(SettingsPtr settings) {
   fault_ = peers.kubeconfig_fault;
   const bool is_same = before && before->peers.kubernetes == peers.kubernetes;
   if (fault_.empty() || !is_same) found_ = peers.members.kubernetes;
-  if (!fault_.empty()) read_later();
+  if (!fault_.empty() || !peers.kubernetes.kubeconfig.empty()) read_later();
 }
 
 void KubeconfigKeeper::read_later() {
-  reading_ = loop_.after(kReadAgain, "kubeconfig", [this] {
+  reading_ = loop_.after(fault_.empty() ? kReadAgain : kTryAgain, "kubeconfig", [this] {
     reading_ = workers_.run<peers::KubernetesMembers>(
         "kubeconfig",
         [settings = settings_] {
@@ -39,7 +39,8 @@ void KubeconfigKeeper::read_later() {
 void KubeconfigKeeper::take_read(Result<peers::KubernetesMembers> read) {
   reading_.reset();
   fault_ = read ? "" : read.error().message;
-  if (!read) return read_later();
+  read_later();
+  if (!read || found_ == *read) return;
   found_ = std::move(*read);
   changed_();
 }

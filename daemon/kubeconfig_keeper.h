@@ -1,6 +1,7 @@
-// KubeconfigKeeper: the API server of peers.kubernetes. What its kubeconfig said counts while that cannot be
-// read, until another one is configured; meanwhile it is read again every 2 s. The watch of the
-// configuration's files does not tell of one in a folder that only root may enter. Loop thread.
+// KubeconfigKeeper: the API server of peers.kubernetes. Its kubeconfig is read again every 10 s, since the
+// watch of the configuration's files does not tell of one in a folder that only root may enter. While it
+// cannot be read what it said counts, until another one is configured, and it is tried every 2 s. Loop
+// thread.
 #pragma once
 
 #include <optional>

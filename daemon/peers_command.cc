@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
+#include <thread>
 
 #include "daemon/admin_client.h"
 #include "daemon/config_values.h"
@@ -12,6 +14,7 @@
 #include "daemon/print.h"
 #include "proxy/net/address.h"
 #include "proxy/net/peer_secret.h"
+#include "proxy/net/tls_files.h"
 #include "proxy/peers/member_source.h"
 #include "proxy/peers/merge_members.h"
 #include "runtime/file.h"
@@ -165,6 +168,9 @@ Result<Invitation> invitation_of(const Settings& settings, Duration expires) {
   auto trust =
       read_guarded(peers.secret_file.empty() ? peers.tls.ca_file : peers.secret_file, kMostSecretText);
   if (!trust) return std::move(trust).error();
+  if (peers.secret_file.empty())
+    if (auto authorities = net::parse_certificates(peers.tls.ca_file, *trust); !authorities)
+      return std::move(authorities).error();
   (peers.secret_file.empty() ? invitation.ca : invitation.secret) = std::move(*trust);
   if (peers.secret_file.empty()) invitation.names = peers.tls.names;
   auto members = members_known(settings);
@@ -181,10 +187,23 @@ Result<Ok> check_output(const std::string& path) {
   return {Errc::config, path + " is there already and is no invitation; name another file"};
 }
 
+// The daemon asks whoever it has not heard of lately; once they have answered, or for so long not, what it
+// says is how they are.
+Result<AdminAnswer> ask_for_peers(const std::string& socket_path) {
+  constexpr Duration kLongest = std::chrono::seconds(3), kPause = std::chrono::milliseconds(50);
+  const auto end = std::chrono::steady_clock::now() + kLongest;
+  while (true) {
+    auto answer = ask_admin(socket_path, "GET", "/v1/peers", 10);
+    const bool is_asking = answer && answer->status == 200 && answer->body.value("asking", 0) > 0;
+    if (!is_asking || std::chrono::steady_clock::now() >= end) return answer;
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
 }  // namespace
 
 int peers_command(const std::string& socket_path, bool json) {
-  auto answer = ask_admin(socket_path, "GET", "/v1/peers", 10);
+  auto answer = ask_for_peers(socket_path);
   if (!answer) return fail(answer.error());
   if (answer->status != 200) {
     const Json* error = json_find(answer->body, "error");

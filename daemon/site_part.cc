@@ -135,11 +135,12 @@ void SitePart::apply(SettingsPtr settings) {
 void SitePart::stop_serving() {
   opening_.reset();
   kubeconfig_.stop();
-  if (listener_) listener_->stop();
+  listener_.reset();  // handshakes that run would end at the service
   service_.reset();
 }
 
-Json SitePart::json() const {
+Json SitePart::json() {
+  const auto asked = site_->look();
   const auto snapshot = site_->snapshot();
   std::map<std::string, PeerFigures> rows;
   std::vector<std::string> unlisted;
@@ -170,9 +171,11 @@ Json SitePart::json() const {
   std::vector<std::string> more = settings_->peers.unread_members;
   if (!trouble().empty()) more.push_back(trouble());
   if (const auto why = kubeconfig_.complaint(); !why.empty()) more.push_back(why);
-  return peers_json(
+  Json json = peers_json(
       settings_->peers, *members_, listener_ ? addresses().front().str() : std::string(),
       [&rows](const std::string& id) { return rows[id]; }, more, unlisted);
+  json["asking"] = asked;
+  return json;
 }
 
 Json SitePart::units(const Digest& digest) const {

@@ -54,7 +54,7 @@ class SitePart final : public proxy::SiteMemory {
 
   peers::Sharing& sharing() { return *site_; }
   std::vector<net::Address> addresses() const;  // where it listens for members, or will
-  Json json() const;                            // docs/status.md, GET /v1/peers
+  Json json();                                  // docs/status.md, GET /v1/peers
   Json units(const Digest&) const;              // which bytes of a running download come from where
   std::string trouble() const;
   // Members that did not fail when they were needed last, ourselves included; at least 1.

@@ -43,7 +43,7 @@ void Feeler::list_changed() {
   const auto first = static_cast<std::size_t>(self - all.begin());
   for (std::size_t i = 1; i <= all.size(); ++i) {
     const auto& id = all[(first + i) % all.size()].id;
-    if (is_to_greet(id) && greeted_.insert(id).second) waiting_.push_back(id);
+    if (is_to_greet(id) && greeted_.insert(id).second) waiting_.push_back({id});
   }
   greet_later();
 }
@@ -57,8 +57,39 @@ void Feeler::trust_changed() {
 void Feeler::heard(const std::string& member) {
   if (!is_to_greet(member)) return;
   greeted_.insert(member);
-  if (std::find(waiting_.begin(), waiting_.end(), member) == waiting_.end()) waiting_.push_back(member);
+  const bool waits = std::any_of(waiting_.begin(), waiting_.end(),
+                                 [&member](const Turn& turn) { return turn.id == member; });
+  if (!waits) waiting_.push_back({member});
   greet_later();
+}
+
+// While something is pulled whoever matters is known by that.
+std::size_t Feeler::look() {
+  const TimePoint now = parts_.now();
+  const bool may_ask = parts_.settings.greet_every > Duration::zero() && parts_.shares.empty();
+  if (!may_ask || parts_.self().empty()) return 0;
+  if (looked_ == TimePoint{} || now - looked_ >= parts_.settings.look_every) {
+    looked_ = now;
+    std::erase_if(waiting_, [this](const Turn& turn) { return turn.is_asked_for || is_stale(turn.id); });
+    for (const auto& member : parts_.coordinator.ranking().members().all())
+      if (is_stale(member.id)) waiting_.push_front({member.id, true});
+    greet_timer_.reset();
+    if (!greeting_.held()) greets_ = false;
+    greet_later();
+  }
+  const auto asked_for =
+      std::count_if(waiting_.begin(), waiting_.end(), [](const Turn& turn) { return turn.is_asked_for; });
+  return static_cast<std::size_t>(asked_for) + (greeting_.held() ? 1 : 0);
+}
+
+bool Feeler::is_stale(const std::string& member) const {
+  if (member == parts_.self()) return false;
+  const auto& all = parts_.acquaintances.all();
+  const auto at = all.find(member);
+  if (at == all.end() || at->second.spoken == TimePoint{}) return true;
+  const auto& one = at->second;
+  const bool is_known = one.latency && !one.unmet && !one.refuses && parts_.now() >= one.dead_until;
+  return !is_known || parts_.now() - one.spoken > parts_.settings.look_every;
 }
 
 // One that never answered, and is not left alone.
@@ -73,18 +104,27 @@ void Feeler::greet_later() {
   if (greets_ || waiting_.empty() || parts_.self().empty()) return;
   if (parts_.settings.greet_every == Duration::zero()) return;
   greets_ = true;
-  greet_timer_ = parts_.loop.after(parts_.settings.greet_every, "peers: greetings", [this] { greet(); });
+  const Duration pause =
+      waiting_.front().is_asked_for ? Duration::zero() : Duration(parts_.settings.greet_every);
+  greet_timer_ = parts_.loop.after(pause, "peers: greetings", [this] { greet(); });
 }
 
 void Feeler::greet() {
   greets_ = false;
-  if (!parts_.shares.empty()) return greet_later();  // whoever is asked for a pull is known by that
-  while (!waiting_.empty() && !is_to_greet(waiting_.front())) waiting_.pop_front();
+  if (!parts_.shares.empty()) {  // whoever is asked for a pull is known by that
+    std::erase_if(waiting_, [](const Turn& turn) { return turn.is_asked_for; });
+    return greet_later();
+  }
+  const auto& list = parts_.coordinator.ranking().members();
+  std::erase_if(waiting_, [&](const Turn& turn) {
+    return turn.is_asked_for ? list.find(turn.id) == nullptr : !is_to_greet(turn.id);
+  });
   if (waiting_.empty()) return;
-  const std::string id = std::move(waiting_.front());
+  const std::string id = std::move(waiting_.front().id);
   waiting_.pop_front();
   greets_ = true;
   greeting_ = parts_.wire.greet(parts_.member(id), Probe{nothing()}, [this](const Result<ProbeAnswer>&) {
+    greeting_.reset();
     greets_ = false;
     greet_later();
   });

@@ -6,7 +6,7 @@
 namespace layerd::peers {
 namespace {
 
-constexpr Duration kReadAgain = std::chrono::seconds(2);
+constexpr Duration kTryAgain = std::chrono::seconds(2), kReadAgain = std::chrono::seconds(10);
 
 }  // namespace
 
@@ -34,10 +34,12 @@ void FileMembers::read() {
 
 void FileMembers::on_text(Result<std::string> text) {
   reading_.reset();
+  again_ = parts_.loop.after(text ? kReadAgain : kTryAgain, "file of members", [this] { read(); });
+  if (text && has_read_ && failure_.empty() && *text == text_) return;
   failure_ = text ? "" : text.error().message;
-  if (!text) again_ = parts_.loop.after(kReadAgain, "file of members", [this] { read(); });
   if (text) {
-    MemberLines lines = parse_member_lines(*text, default_port_);
+    text_ = std::move(*text);
+    MemberLines lines = parse_member_lines(text_, default_port_);
     wrong_lines_ = std::move(lines.complaints);
     listed_.set(std::move(lines.members), kept_);
     kept_.clear();

@@ -1,6 +1,6 @@
 // FileMembers: a file with one member a line (proxy/peers/member_lines.h), read on a worker whenever it
-// changes. While it cannot be read the list it had counts, and it is tried again every 2 s: of a folder that
-// only root may enter no watch tells. Loop thread.
+// changes, and every 10 s: of a folder that only root may enter no watch tells. While it cannot be read the
+// list it had counts, and it is tried again every 2 s. Loop thread.
 #pragma once
 
 #include <functional>
@@ -42,6 +42,7 @@ class FileMembers final : public MemberSource {
   ListedMembers listed_;
   std::vector<Member> kept_;  // until it was read for the first time
   bool has_read_ = false;
+  std::string text_;  // as it was read last
   std::string failure_;
   std::vector<std::string> wrong_lines_;
   Ticket watch_, reading_, again_;

@@ -51,6 +51,8 @@ void Site::trust_changed() {
   feeler_->trust_changed();
 }
 
+std::size_t Site::look() { return feeler_->look(); }
+
 void Site::spoke(const std::string& member) {
   parts_->acquaintances.spoke(member, parts_->now());
   feeler_->heard(member);

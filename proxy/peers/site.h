@@ -94,6 +94,8 @@ class Site final : public Sharing, public Desk {
   Ticket on_get(const std::string& from, const UnitGet& get, Done<std::unique_ptr<Upload>> done) override;
 
   SiteSnapshot snapshot() const;
+  // People are about to look at the members. How many of them are being asked how they are.
+  std::size_t look();
 
  private:
   void sweep();

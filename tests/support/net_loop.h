@@ -21,8 +21,8 @@ struct NetLoop {
   }
   // Turns the loop until `is_so` or for five seconds; false when time ran out.
   template <class Predicate>
-  bool until(Predicate is_so) {
-    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  bool until(Predicate is_so, std::chrono::seconds most = std::chrono::seconds(5)) {
+    const auto limit = std::chrono::steady_clock::now() + most;
     while (!is_so()) {
       if (std::chrono::steady_clock::now() > limit) return false;
       loop.run_once(std::chrono::milliseconds(20));

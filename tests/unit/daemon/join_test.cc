@@ -11,6 +11,7 @@
 #include "daemon/peers_command.h"
 #include "tests/support/catch.h"
 #include "tests/support/temp_dir.h"
+#include "tests/support/tls_server.h"
 
 using namespace layerd;
 using namespace layerd::daemon;
@@ -235,7 +236,9 @@ TEST_CASE("with certificates the CA is written and this node's own certificate i
   Case node;
   node.input.invitation.secret.clear();
   node.input.invitation.ca = "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n";
-  node.input.invitation.names = {"*.plant-7.example"};
+  node.input.invitation.names = {"*.plant-7.example", "spiffe://plant-7/**"};
+  CHECK_FALSE(parse_invitation(invitation_text(node.input.invitation), kNow).ok());  // it was cut short
+  node.input.invitation.ca = test::Identity::make({.common_name = "ca"}).certificate;
   REQUIRE(parse_invitation(invitation_text(node.input.invitation), kNow).ok());
   CHECK_THAT(node.refusal(), Catch::Contains("--cert-file"));
   node.input.cert_file = "/etc/layerd/node.crt";
@@ -243,7 +246,7 @@ TEST_CASE("with certificates the CA is written and this node's own certificate i
   const JoinPlan plan = node.join();
   CHECK_FALSE(plan.files[0].is_secret);
   CHECK(node.outcome().tls.ca_file == "/etc/layerd/peer-ca.pem");
-  CHECK(node.outcome().tls.names.at(0) == "*.plant-7.example");
+  CHECK(node.outcome().tls.names == std::vector<std::string>{"*.plant-7.example", "spiffe://plant-7/**"});
   CHECK(node.join().files.empty());
 }
 

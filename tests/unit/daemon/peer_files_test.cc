@@ -248,6 +248,11 @@ TEST_CASE(
   REQUIRE(real.until([&] { return changes == 2; }));
   CHECK(keeper.found()->token == "fresh");
 
+  // It is another one, and nobody tells.
+  node.put("kube", kubeconfig_with("token: fresher"));
+  REQUIRE(real.until([&] { return changes == 3; }, std::chrono::seconds(30)));
+  CHECK(keeper.found()->token == "fresher");
+
   // Another one is another cluster.
   keeper.take(node.load(node.with_source("kubernetes: {kubeconfig: " + node.path("other") + "}")).settings);
   CHECK_FALSE(keeper.found());

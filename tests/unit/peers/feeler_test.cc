@@ -106,6 +106,48 @@ TEST_CASE("one that refuses is shown as such, and greeted again when secrets are
   CHECK(bench.row(2).latency);
 }
 
+// rules: looking-asks-anew
+TEST_CASE("people who look see how the members are, not how they were") {
+  Greeting bench(4);
+  bench.wire.on_probe = [](const std::string& to, const Probe&) -> Result<ProbeAnswer> {
+    if (to != node(4)) return but_for(3, to);
+    return Error{Errc::denied, "it does not know our site secret", 0, 0, "peer_other_secret", {}};
+  };
+  bench.loop.advance(5s);
+  CHECK(bench.row(2).latency);
+  CHECK(bench.row(3).is_dead);
+  CHECK(bench.row(4).refuses);
+  const auto said = bench.wire.log.size();
+  bench.loop.advance(1min);
+  REQUIRE(bench.wire.log.size() == said);
+  // The other way round now.
+  bench.wire.on_probe = [](const std::string& to, const Probe&) { return but_for(2, to); };
+  CHECK(bench.site.look() == 3);
+  bench.loop.advance(10ms);
+  CHECK(bench.site.look() == 0);
+  CHECK(bench.row(2).is_dead);
+  CHECK_FALSE(bench.row(3).is_dead);
+  CHECK_FALSE(bench.row(4).refuses);
+  CHECK(bench.wire.log.size() == said + 3);
+  // However often they look.
+  for (int i = 0; i < 90; ++i) {
+    bench.site.look();
+    bench.loop.advance(100ms);
+  }
+  CHECK(bench.wire.log.size() == said + 3);
+  // Whoever was heard of since is not asked.
+  bench.loop.advance(10s);
+  bench.site.on_probe(node(3), Probe{unit_name()});
+  CHECK(bench.site.look() == 2);
+  bench.loop.advance(10ms);
+  CHECK(bench.wire.log.size() == said + 5);
+  // That one misses a greeting keeps nobody from sharing, and a pull is not disturbed.
+  bench.loop.advance(20s);
+  auto share = bench.begin();
+  REQUIRE(share);
+  CHECK(bench.site.look() == 0);
+}
+
 TEST_CASE("greetings wait while something is pulled, and go one at a time") {
   Greeting bench(4);
   for (int i = 2; i <= 4; ++i) bench.wire.delays[node(i)] = 20s;

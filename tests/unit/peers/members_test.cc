@@ -95,8 +95,8 @@ struct Node {
   }
   // Workers are real threads.
   template <class Predicate>
-  bool until(Predicate is_so) {
-    for (int i = 0; i < 3000 && !is_so(); ++i) {
+  bool until(Predicate is_so, int most = 3000) {
+    for (int i = 0; i < most && !is_so(); ++i) {
       loop.run();
       std::this_thread::sleep_for(1ms);
     }
@@ -192,6 +192,13 @@ TEST_CASE("a file of members that was not there is read once it is, by no watch 
   node.pass(3s);
   CHECK(node.until([&] { return node.ids() == "10.0.0.1:5152 10.0.0.2:5152"; }));
   CHECK(node.complaints().empty());
+  write_text(node.folder / "members", "10.0.0.3\n");
+  node.pass(11s);
+  CHECK(node.until([&] { return node.ids() == "10.0.0.1:5152 10.0.0.3:5152"; }));
+  const int changes = node.changes;
+  node.pass(11s);
+  node.until([] { return false; }, 50);
+  CHECK(node.changes == changes);
 }
 
 TEST_CASE("a file of members is read, and again when it is swapped") {
