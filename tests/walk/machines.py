@@ -2,7 +2,8 @@
 its own (an overlay over this machine's, in memory: nothing written there outlives it), process ids, a name and a real
 sshd of its own. Names begin with walk<random>. systemd is stood in for by init.py.
 
-What is made here is ended here: a machine is one process, with whose end the kernel ends all others in it."""
+What is made here is ended here, also after an error and after `kill -9`: a machine is one process, with whose end the
+kernel ends all others in it."""
 import contextlib
 import os
 import secrets
@@ -14,6 +15,11 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [os.path.join(ROOT, "bench"), os.path.join(ROOT, "bench/site")]
+from lab import die_with_us  # noqa: E402
+from network import Janitor  # noqa: E402
+
 UPSTREAM = "10.0.0.254"
 SSH = "StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nLogLevel ERROR\nBatchMode yes\nConnectTimeout 5\n"
 
@@ -28,12 +34,10 @@ cd "$1/root"
 mount -t proc proc proc
 mount --rbind /dev dev
 mount -t sysfs sys sys
-for each in run tmp var/lib/layerd var/log etc/layerd etc/rancher root/.ssh; do
-  rm -rf "$each"; mkdir -p "$each"
-done
-mount -t tmpfs run run
-chmod 1777 tmp; chmod 700 root/.ssh
-rmdir var/lib/layerd etc/layerd etc/rancher
+rm -rf var/lib/layerd etc/layerd etc/rancher
+mkdir -p root/.ssh
+for each in run tmp var/log root/.ssh; do mount -t tmpfs walk "$each"; done
+chmod 755 run var/log; chmod 700 root/.ssh
 mkdir -p run/sshd run/walk-old
 cp "$1.files"/* root/.ssh/ && chmod 600 root/.ssh/*
 mv root/.ssh/hosts etc/hosts && chmod 644 etc/hosts
@@ -61,7 +65,7 @@ class Outcome:
 
 class Machine:
     def __init__(self, site, name, address):
-        self.site, self.name, self.address = site, name, address
+        self.name, self.address, self.started = name, address, []
         self.space, folder = f"{site.name}-{name}", os.path.join(site.home, name)
         os.makedirs(folder)
         shutil.copytree(site.keys, folder + ".files")
@@ -69,7 +73,7 @@ class Machine:
         self.outer = subprocess.Popen(
             ["ip", "netns", "exec", self.space, "unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
              "sh", "-c", BOOT, "sh", folder, name, HERE],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True, preexec_fn=die_with_us)
         if self.outer.stdout.readline().strip() != "ready":
             raise RuntimeError(f"{name} did not start: {open(self.log.name).read()}")
         with open(f"/proc/{self.outer.pid}/task/{self.outer.pid}/children") as children:
@@ -86,12 +90,15 @@ class Machine:
         return Outcome(done.returncode, done.stdout)
 
     def popen(self, words, **more):
-        return subprocess.Popen(self.entered(words), **more)
+        """A program that ends with the machine, if not before."""
+        self.started.append(subprocess.Popen(self.entered(words), preexec_fn=die_with_us, **more))
+        return self.started[-1]
 
     def stop(self):
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.init, signal.SIGKILL)
-        self.outer.wait()
+        for process in [self.outer] + self.started:
+            process.wait()
         self.log.close()
 
 
@@ -102,6 +109,8 @@ class Site:
         self.names, self.name = names, "walk" + secrets.token_hex(2)
         self.home = tempfile.mkdtemp(prefix="layerd-walk-")
         os.chmod(self.home, 0o755)
+        self.janitor = Janitor()
+        self.janitor.note("folder", self.home)
         self.spaces, self.machines, self.processes = [], {}, []
 
     def __enter__(self):
@@ -136,6 +145,7 @@ class Site:
 
     def add_space(self, name):
         space = f"{self.name}-{name}"
+        self.janitor.note("space", space)
         run("ip", "netns", "add", space)
         self.spaces.append(space)
         return space
@@ -161,9 +171,9 @@ class Site:
     def upstream(self, folder):
         """The fake registry of bench/site at UPSTREAM:5000; answers the path of its control socket."""
         control = os.path.join(self.home, "upstream.sock")
-        program = os.path.join(os.path.dirname(os.path.dirname(HERE)), "bench/site/upstream.py")
-        self.processes.append(subprocess.Popen(["ip", "netns", "exec", f"{self.name}-up", sys.executable, "-B", program, folder, UPSTREAM,
-                                                "5000", "0.02", control]))
+        self.processes.append(subprocess.Popen(
+            ["ip", "netns", "exec", f"{self.name}-up", sys.executable, "-B", os.path.join(ROOT, "bench/site/upstream.py"), folder,
+             UPSTREAM, "5000", "0.02", control], preexec_fn=die_with_us))
         end = time.monotonic() + 20
         while not os.path.exists(control) and time.monotonic() < end:
             time.sleep(0.02)
