@@ -6,8 +6,10 @@
 #include <iterator>
 
 #include "daemon/config.h"
+#include "daemon/config_yaml.h"
 #include "proxy/net/certs_folder.h"
 #include "proxy/net/tls_files.h"
+#include "runtime/file.h"
 #include "systemd/listen_fds.h"
 #include "systemd/opener.h"
 
@@ -28,13 +30,30 @@ void add_files_below_folders(const Settings& settings, std::vector<std::string>&
       if (auto found = net::certificate_files_in(entry->ca_dir)) add(std::move(*found));
 }
 
+bool is_roots_own(const std::string& path) { return path.empty() || systemd::check_way(path, 0).ok(); }
+
+// The same without what stands in files that others than root may write, as the runtimes.yaml of `layerd
+// setup`, which is layerd's: what they name root has not named.
+LoadedConfig without_foreign_files(const LoadedConfig& loaded) {
+  const std::string& registries = loaded.sources.registries_path;
+  const ReadText read = [&registries](const std::string& path) -> Result<std::string> {
+    if (is_roots_own(path)) return read_file(path, kMostConfigBytes);
+    if (path == registries) return std::string();
+    return Error{Errc::config, path + " is not root's own"};
+  };
+  auto own =
+      parse_config(loaded.sources.config_path, loaded.sources.config_text, read, {.check_files = false});
+  std::erase(own.files, registries);
+  return own;
+}
+
 }  // namespace
 
 Result<std::vector<std::string>> files_for_opener(const std::string& config_path, bool path_given) {
   auto loaded = load_config(config_path, {.must_exist = path_given, .check_files = false});
-  for (const auto& path : {loaded.sources.config_path, loaded.sources.registries_path})
-    if (!path.empty())
-      if (auto safe = systemd::check_way(path, 0); !safe) return std::move(safe).error();
+  if (const auto& path = loaded.sources.config_path; !path.empty())
+    if (auto safe = systemd::check_way(path, 0); !safe) return std::move(safe).error();
+  loaded = without_foreign_files(loaded);
   // The two files themselves are passed however wrong they are: the daemon says what is wrong with them.
   if (!loaded.ok()) return std::vector{loaded.sources.config_path, loaded.sources.registries_path};
   add_files_below_folders(*loaded.settings, loaded.files);

@@ -225,9 +225,13 @@ std::optional<Error> HttpWire::refusal(const Member& to, const http::ResponseHea
 
 // What the lower floors say, in the words of Wire; counted and remembered.
 Error HttpWire::failed(const Member& to, const char* kind, Error error, MemberTraffic& member) {
+  if (error.code == Errc::config) {  // no secret, no address: nothing that the member did
+    error.code = Errc::denied;
+    error.diagnosis = kNotAsked;
+    return error;
+  }
   const bool is_of_peer = error.diagnosis.starts_with("peer_");
-  if (error.code == Errc::config ||
-      (error.code == Errc::upstream_unreachable && is_of_peer && error.diagnosis != "peer_closed"))
+  if (error.code == Errc::upstream_unreachable && is_of_peer && error.diagnosis != "peer_closed")
     error.code = Errc::denied;
   if (error.code == Errc::canceled || error.code == Errc::truncated || error.code == Errc::local_io)
     error.code = Errc::upstream_unreachable;

@@ -63,7 +63,7 @@ class NotedWire final : public Wire {
         acquaintances_.answered(id, latency, now);
       } else if (means_dead(result.error()) || means_refused(result.error())) {
         if (acquaintances_.failed(id, result.error(), now)) coordinator_.book().gone(id);
-      } else {
+      } else if (result.error().diagnosis != kNotAsked) {
         acquaintances_.answered(id, latency, now);  // a refusal is an answer
         if (result.error().code == Errc::upstream_protocol) acquaintances_.fault(id, result.error().message);
       }

@@ -30,13 +30,16 @@ struct UnitAnswer {
   std::unique_ptr<http::BodyReader> body;
 };
 
+inline constexpr const char* kNotAsked = "not_asked";
+
 class Wire {
  public:
   virtual ~Wire() = default;
   // Errors of all: upstream_unreachable (cannot be connected to within 250 ms, refused, reset: the member is
   // dead), upstream_timeout (hello and answer took over 1 s), denied (not admitted, or not shared), not_found
   // (does not have it), overloaded (no slot; retry_after may be set), upstream_protocol (another version, or
-  // rubbish). get: invalid_request where the range is empty; nothing is sent.
+  // rubbish). get: invalid_request where the range is empty; nothing is sent. denied, with the diagnosis
+  // kNotAsked: this node has nothing to be admitted by, and nothing was sent.
   virtual Ticket ask(const Member& to, const Ask& ask, Done<AskAnswer> done) = 0;
   virtual Ticket probe(const Member& to, const Probe& probe, Done<ProbeAnswer> done) = 0;
   virtual Ticket who(const Member& to, const Who& who, Done<WhoAnswer> done) = 0;

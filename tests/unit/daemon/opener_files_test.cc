@@ -120,6 +120,43 @@ TEST_CASE("the secret of a site that only root may read comes through the root h
   CHECK_FALSE(net::PeerSecret::read(site.dir / "hidden/other.key").ok());  // no configuration names it
 }
 
+// rules: foreign-files-name-nothing
+TEST_CASE("what layerd's own files name does not come through the root helper, and what root names does") {
+  if (::geteuid() != 0) return;
+  HelpedSite site;
+  const std::string runtimes = site.dir / "runtimes.yaml", kube = site.dir / "kube";
+  put(runtimes, "configs: {far.test: {tls: {ca_file: " + (site.dir / "hidden/far.crt") + "}}}\n", 0600);
+  put(kube,
+      "current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, "
+      "cluster: {server: \"https://10.0.0.1:6443\"}}]\nusers: [{name: u, user: {tokenFile: " +
+          (site.dir / "hidden/token") + "}}]\n",
+      0600);
+  put(site.config,
+      "registries_file: " + runtimes + "\npeers: {listen: '[::]:5152', kubernetes: {kubeconfig: " + kube +
+          "}, secret_file: " + (site.dir / "hidden/peer.key") + "}\n",
+      0644);
+  const auto has = [&](const std::string& name) {
+    const auto files = daemon::files_for_opener(site.config, true);
+    REQUIRE(files);
+    return std::find(files->begin(), files->end(), site.dir / name) != files->end();
+  };
+  CHECK(has("hidden/far.crt"));
+  CHECK(has("hidden/token"));
+  CHECK(has("hidden/peer.key"));
+  // As `layerd setup` leaves it.
+  REQUIRE(::chown(runtimes.c_str(), kNobody, kNobody) == 0);
+  CHECK_FALSE(has("hidden/far.crt"));
+  CHECK(has("hidden/token"));
+  CHECK(has("hidden/peer.key"));
+  REQUIRE(::chown(kube.c_str(), kNobody, kNobody) == 0);
+  CHECK_FALSE(has("hidden/token"));
+  CHECK(has("hidden/peer.key"));
+  put(runtimes, "nonsense: [", 0600);
+  CHECK(has("hidden/peer.key"));
+  const AsNobody nobody;
+  CHECK(net::PeerSecret::read(site.dir / "hidden/peer.key").ok());
+}
+
 TEST_CASE("CAs below folders that only root may read come through the root helper") {
   if (::geteuid() != 0) return;
   HelpedSite site;

@@ -148,6 +148,19 @@ TEST_CASE("people who look see how the members are, not how they were") {
   CHECK(bench.site.look() == 0);
 }
 
+// rules: not-asked-is-no-answer
+TEST_CASE("who was not asked, since this node has no secret, has not answered") {
+  Greeting bench(2);
+  bench.wire.on_probe = [](const std::string&, const Probe&) -> Result<ProbeAnswer> {
+    return Error{Errc::denied, "peers.secret_file: it is not there", 0, 0, kNotAsked, {}};
+  };
+  bench.loop.advance(3s);
+  CHECK(bench.wire.log.size() == 1);
+  CHECK_FALSE(bench.row(2).latency);
+  CHECK_FALSE(bench.row(2).refuses);
+  CHECK(bench.row(2).faults == 0);
+}
+
 TEST_CASE("greetings wait while something is pulled, and go one at a time") {
   Greeting bench(4);
   for (int i = 2; i <= 4; ++i) bench.wire.delays[node(i)] = 20s;
