@@ -44,6 +44,7 @@ AskAnswer Book::ask(const std::string& from, const Ask& ask, const std::vector<H
     if (other->zone.empty()) other->zone = holder.zone;
     source->complete = true;
   }
+  mark_avoided(ask);
   note(*unit, *asker, ask);
   expire_leases(*unit, now);
   const bool whole = answer.whole;
@@ -241,15 +242,24 @@ void Book::note(Unit& unit, Asker& asker, const Ask& ask) {
   release_given(asker);
   for (Asker* other : asker.avoids) --other->complaints;
   asker.avoids.clear();
-  for (const auto& id : ask.avoid) {
-    const auto at = peers_.find(id);
-    Asker* other = at == peers_.end() ? nullptr : unit.find(*at->second);
-    if (other == nullptr || other == &asker) continue;
-    if (std::find(asker.avoids.begin(), asker.avoids.end(), other) != asker.avoids.end()) continue;
-    ++other->complaints;
-    asker.avoids.push_back(other);
+  if (ask.avoid.empty()) return;
+  for (auto& other : unit.askers) {
+    if (&other == &asker || !is_avoided(*other.peer)) continue;
+    ++other.complaints;
+    asker.avoids.push_back(&other);
   }
 }
+
+// Looked up once: a unit may have thousands of askers, each of whom would be compared with each of these.
+void Book::mark_avoided(const Ask& ask) {
+  ++mark_;
+  for (const auto& id : ask.avoid) {
+    const auto at = peers_.find(id);
+    if (at != peers_.end()) at->second->avoided = mark_;
+  }
+}
+
+bool Book::is_avoided(const Peer& peer) const { return peer.avoided == mark_; }
 
 void Book::release_given(Asker& asker) {
   for (Asker* source : asker.given)

@@ -78,6 +78,9 @@ class Book {
   Unit* open(const UnitName& name, const Peer& peer, TimePoint now);
   Unit* find(const UnitName& name, TimePoint now);
   Asker* admit(Unit& unit, Peer& peer);
+  // Whom the ask avoids; holds until the next ask.
+  void mark_avoided(const Ask& ask);
+  bool is_avoided(const Peer& peer) const;
   void note(Unit& unit, Asker& asker, const Ask& ask);
   void expire_leases(Unit& unit, TimePoint now);
   void end_lease(Unit& unit, const Peer& peer);
@@ -101,6 +104,7 @@ class Book {
   Units units_;
   std::size_t askers_ = 0;  // of all of them
   std::list<Key> order_;    // of units_, the one longest untouched first
+  std::uint64_t mark_ = 0;  // of the last ask; see mark_avoided()
   std::map<Digest, TimePoint> whole_;
 };
 

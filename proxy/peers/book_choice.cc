@@ -19,7 +19,7 @@ void prefer(std::vector<Asker*>& askers, Test is_better) {
 AskAnswer Book::choose(Unit& unit, Asker& asker, const Ask& ask, TimePoint now) {
   // Without a root there is nothing to be passed on: those who wait would wait for each other.
   const bool has_complete = std::any_of(unit.askers.begin(), unit.askers.end(), [&](const Asker& other) {
-    return other.complete && !other.peer->gone && !contains(ask.avoid, other.peer->id);
+    return other.complete && !other.peer->gone && !is_avoided(*other.peer);
   });
   if (unit.leases.empty() && !has_complete) return lease(unit, asker, now);
   // Who needs the hash gets it of who fetches the unit; if nobody does, or two who did disagreed, or the
@@ -32,7 +32,7 @@ AskAnswer Book::choose(Unit& unit, Asker& asker, const Ask& ask, TimePoint now) 
     return wait;
   }
   // Who will not have the root, nor anybody it feeds through others, needs another root.
-  const bool root_is_avoided = !unit.leases.empty() && contains(ask.avoid, unit.leases.front().peer->id);
+  const bool root_is_avoided = !unit.leases.empty() && is_avoided(*unit.leases.front().peer);
   auto found = sources(unit, asker, ask, root_is_avoided);
   if (found.empty()) return lease(unit, asker, now);
   asker.apart = asker.apart || root_is_avoided;
@@ -43,7 +43,7 @@ AskAnswer Book::choose(Unit& unit, Asker& asker, const Ask& ask, TimePoint now) 
 std::vector<Book::Asker*> Book::sources(Unit& unit, const Asker& asker, const Ask& ask, bool only_apart) {
   std::vector<Asker*> found;
   for (auto& other : unit.askers) {
-    if (&other == &asker || other.peer->gone || contains(ask.avoid, other.peer->id)) continue;
+    if (&other == &asker || other.peer->gone || is_avoided(*other.peer)) continue;
     if (!other.complete && (!other.receiving || (only_apart && !other.apart))) continue;
     found.push_back(&other);
   }

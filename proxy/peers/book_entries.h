@@ -17,7 +17,8 @@ struct Book::Peer {
   bool gone = false;      // cannot be connected to, and has not spoken since
   std::size_t units = 0;  // entries in which it is an asker
   std::size_t leases = 0;
-  double words = 0;  // that it may still speak, as of `refilled`
+  std::uint64_t avoided = 0;  // by the ask of this mark
+  double words = 0;           // that it may still speak, as of `refilled`
   TimePoint refilled{};
 };
 
