@@ -71,7 +71,7 @@ class Recheck final : public Operation {
   void remember() {
     const auto suspects = parts_.suspects.find(blob_.digest);
     if (suspects == parts_.suspects.end()) return;
-    for (auto& received : suspects->second) {
+    for (auto& received : suspects->second.received) {
       received.is_open = wrong_.empty();
       for (const auto& one : wrong_)
         if (one.unit == received.unit && one.sha256 == received.sha256) received.chain = one.chain;

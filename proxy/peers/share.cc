@@ -145,7 +145,8 @@ bool ShareCore::is_tainted(std::uint32_t unit, const std::string& member,
 bool ShareCore::is_suspect(std::uint32_t unit, const std::string& member) const {
   const auto suspects = parts_.suspects.find(blob_.digest);
   if (suspects == parts_.suspects.end()) return false;
-  return std::any_of(suspects->second.begin(), suspects->second.end(), [&](const Received& received) {
+  const auto& all = suspects->second.received;
+  return std::any_of(all.begin(), all.end(), [&](const Received& received) {
     return received.unit == unit && received.is_open && contains(received.chain, member);
   });
 }
@@ -328,12 +329,11 @@ void ShareCore::mismatched() {
     for (const auto& giver : received.chain) ++gave[giver];
   if (gave.empty()) return;  // upstream's own fault
   parts_.metrics.wrong_blobs.add();
-  constexpr std::size_t kMostSuspects = 32;
   // The first time it is asked which units differ from what upstream gave to others; those are fetched again.
   const bool is_first = parts_.suspects.count(blob_.digest) == 0;
-  if (is_first && !is_whole_ && parts_.suspects.size() < kMostSuspects) {
+  if (is_first && !is_whole_) {
     parts_.rechecks[blob_.digest] = start_recheck(parts_, blob_, received_);
-    parts_.suspects[blob_.digest] = std::move(received_);
+    parts_.suspect(blob_.digest, std::move(received_));
     received_.clear();
     return;
   }
@@ -343,7 +343,7 @@ void ShareCore::mismatched() {
     parts_.acquaintances.ban(giver, parts_.settings.banned,
                              "it gave " + std::to_string(units) + " units of a blob whose digest was wrong",
                              parts_.now());
-  if (parts_.suspects.size() < kMostSuspects) parts_.suspects[blob_.digest] = std::move(received_);
+  parts_.suspect(blob_.digest, std::move(received_));
   received_.clear();
   if (parts_.alone.size() < 1'024) parts_.alone.insert(blob_.digest);
 }

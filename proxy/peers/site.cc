@@ -74,7 +74,7 @@ void Site::stored(const Digest& digest) {
   parts_->alone.erase(digest);
   const auto at = parts_->suspects.find(digest);
   if (at != parts_->suspects.end()) {
-    const auto suspects = std::move(at->second);
+    const auto suspects = std::move(at->second.received);
     parts_->suspects.erase(at);
     acquit(*parts_, suspects, parts_->shelf.units(digest));
   }

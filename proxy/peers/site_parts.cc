@@ -1,5 +1,7 @@
 #include "proxy/peers/site_parts.h"
 
+#include <algorithm>
+
 #include "proxy/net/address.h"
 
 namespace layerd::peers {
@@ -80,6 +82,15 @@ void SiteParts::next_letter(const std::string& to) {
   queue->second.pop_front();
   --waiting_letters;
   send(to, std::move(next));
+}
+
+// Members that spoil many blobs shall not get everybody banned at the next one.
+void SiteParts::suspect(const Digest& digest, std::vector<Received> received) {
+  if (suspects.size() >= Suspected::kMost && !suspects.contains(digest))
+    suspects.erase(std::min_element(suspects.begin(), suspects.end(), [](const auto& a, const auto& b) {
+      return a.second.since < b.second.since;
+    }));
+  suspects[digest] = {now(), std::move(received)};
 }
 
 }  // namespace layerd::peers

@@ -30,6 +30,13 @@ struct Received {
   bool is_open = false;            // it was asked who made the blob wrong, and nobody was found
 };
 
+// Of so many such blobs at most; the one that was wrong longest ago goes first.
+struct Suspected {
+  static constexpr std::size_t kMost = 32;
+  TimePoint since{};
+  std::vector<Received> received;
+};
+
 struct SiteParts {
   SiteParts(Loop& loop_, Wire& wire_, Shelf& shelf_, Metrics& metrics_, SiteSettings settings_,
             SharePolicy may_share_, std::uint64_t seed)
@@ -87,9 +94,11 @@ struct SiteParts {
   AskTurns ask_turns;
   Teller teller;
   std::set<ShareCore*> shares;
-  std::set<Digest> alone;                            // whose next attempt asks upstream alone
-  std::map<Digest, std::vector<Received>> suspects;  // of blobs that were wrong
-  std::map<Digest, Ticket> rechecks;                 // of such blobs, that run
+  // Members spoiled an attempt at the blob.
+  void suspect(const Digest& digest, std::vector<Received> received);
+  std::set<Digest> alone;                // whose next attempt asks upstream alone
+  std::map<Digest, Suspected> suspects;  // of blobs that were wrong
+  std::map<Digest, Ticket> rechecks;     // of such blobs, that run
   std::map<Digest, std::vector<std::shared_ptr<Pending<Ok>>>> recheck_waiters;
   std::map<std::uint64_t, Ticket> sending;  // tells on their way
   std::uint64_t next_sending = 0;

@@ -156,3 +156,52 @@ TEST_CASE("after a blob was wrong twice nothing is taken from its givers, until 
   CHECK(banned(4));
   CHECK(bench.begin() != nullptr);
 }
+
+namespace {
+
+BlobName blob_name(int number) {
+  return {"docker.io", "library/nginx", digest("layer " + std::to_string(number))};
+}
+
+// Node 3 gave a unit of that blob, whose digest was wrong then; nobody says which bytes were.
+void spoil(SiteBench& bench, int number) {
+  auto share = bench.site.begin(blob_name(number), Rights::open);
+  REQUIRE(share);
+  for (std::uint32_t unit = 0;; ++unit) {
+    const auto found = bench.find(*share, unit);
+    bench.loop.advance(100ms);
+    if (!found->is_member(node(3))) continue;  // we coordinate it
+    CHECK(share->arrived(unit, digest("unit"), false));
+    break;
+  }
+  share->mismatched();
+  share.reset();
+  bench.loop.advance(3s);
+}
+
+// Do members bring of that blob only what can be compared at once?
+bool is_doubted(SiteBench& bench, int number) {
+  auto share = bench.site.begin(blob_name(number), Rights::open);
+  REQUIRE(share);
+  bench.wire.asks.clear();
+  for (std::uint32_t unit = 0; bench.wire.asks.empty(); ++unit) {
+    const auto found = bench.find(*share, unit);
+    bench.loop.advance(100ms);
+  }
+  return bench.wire.asks.front().second.needs_claim;
+}
+
+}  // namespace
+
+// rules: doubts-age
+TEST_CASE("of blobs that were wrong and never came the one of longest ago is forgotten, nobody is banned") {
+  SiteBench bench;
+  everybody_answers(bench, from({node(3)}));
+  for (int number = 0; number < 32; ++number) spoil(bench, number);
+  CHECK(is_doubted(bench, 0));
+  spoil(bench, 32);
+  for (const auto& row : bench.site.snapshot().members) CHECK(row.banned_for == 0s);
+  CHECK(is_doubted(bench, 32));
+  CHECK(is_doubted(bench, 1));
+  CHECK_FALSE(is_doubted(bench, 0));
+}
