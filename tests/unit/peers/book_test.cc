@@ -400,36 +400,3 @@ TEST_CASE("one peer cannot fill the book, nor take all leases, nor talk all the 
   }
   CHECK(bench.book.units() == 100);
 }
-
-namespace {
-
-// What the quickest of some asks costs of the processor: what else runs on the machine does not count.
-std::int64_t cost(Bench& bench, int from, const Ask& ask) {
-  std::int64_t least = INT64_MAX;
-  for (int i = 0; i < 20; ++i) {
-    timespec before{}, after{};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
-    CHECK(bench.ask(from, ask).kind == Kind::from);
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
-    least = std::min(least, (after.tv_sec - before.tv_sec) * 1'000'000'000 + after.tv_nsec - before.tv_nsec);
-  }
-  return least;
-}
-
-}  // namespace
-
-TEST_CASE("of many askers of a unit each is looked at once, however many the next one avoids") {
-  Bench bench;
-  Ask ask;
-  ask.unit = unit_name();
-  bench.ask(1);  // fetches it; the others have left
-  for (int i = 1'000; i < 5'000; ++i) {
-    bench.ask(i);
-    bench.give_up(i);
-  }
-  const auto few = cost(bench, 2, ask);
-  for (int i = 0; i < 32; ++i) ask.avoid.push_back(node(4'000 + i));
-  const auto many = cost(bench, 2, ask);
-  INFO(few << " ns, and " << many << " ns with 32 to avoid");
-  CHECK(many < 8 * few);  // where each is compared with each it is 16 times as much
-}
