@@ -45,7 +45,7 @@ struct SiteSettings {
       std::chrono::seconds(1);  // a dead member is asked how it is, while blobs are pulled ...
   Duration feel_on = std::chrono::seconds(10);     // ... or one began that long ago
   Duration greet_every = std::chrono::seconds(1);  // of the list, who was never heard of; zero: nobody
-  Duration look_every = std::chrono::seconds(10);  // people are shown what is known; older than this: asked
+  Duration look_every = std::chrono::seconds(5);   // people are shown what is known; older than this: asked
   Duration banned = std::chrono::hours(1);         // who sent wrong bytes
   Duration suspected = std::chrono::minutes(5);    // who sent them, or only passed them on
 

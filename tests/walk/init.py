@@ -116,7 +116,8 @@ class Service:
     def watch(self, process):
         process.wait()
         time.sleep(0.25)
-        if self.wanted and self.process is process and first(self.keys, "Restart") == "always":
+        ends_when_idle = self.name == "layerd-opener.service"  # and the next question starts it
+        if self.wanted and self.process is process and (ends_when_idle or first(self.keys, "Restart") == "always"):
             self.spawn()
 
     def stop(self):

@@ -2,7 +2,6 @@
 #include "proxy/peers/book.h"
 
 #include <algorithm>
-#include <ctime>
 #include <set>
 
 #include "tests/support/catch.h"

@@ -130,7 +130,7 @@ TEST_CASE("people who look see how the members are, not how they were") {
   CHECK_FALSE(bench.row(4).refuses);
   CHECK(bench.wire.log.size() == said + 3);
   // However often they look.
-  for (int i = 0; i < 90; ++i) {
+  for (int i = 0; i < 40; ++i) {
     bench.site.look();
     bench.loop.advance(100ms);
   }
