@@ -105,31 +105,28 @@ void Book::done(Peer& peer, const Tell::Done& done, TimePoint now) {
   Unit* unit = open(done.unit, peer, now);
   Asker* asker = unit == nullptr ? nullptr : admit(*unit, peer);
   if (asker == nullptr) return;
-  expire_leases(*unit, now);
   asker->complete = true;
   asker->sum = sum_of(done.sha256);
   asker->receiving = false;
   end_lease(*unit, peer);
   release_given(*asker);
-  // Whom nobody sent upstream, while somebody else was, may say what it likes: another will say it better.
-  const bool is_upstreams = done.from_upstream && (asker->had_lease || unit->leases.empty());
-  claim(*unit, *asker, done.sha256, is_upstreams);
+  claim(*unit, *asker, done);
 }
 
 // What upstream gave to two nodes must be the same; if it is not, neither counts.
-void Book::claim(Unit& unit, Asker& asker, const Digest& sha256, bool is_upstreams) {
-  const bool agrees = unit.claim && unit.claim->sha256 == sha256;
-  if (unit.claim && (unit.claim->is_proved() || !is_upstreams)) {
+void Book::claim(Unit& unit, Asker& asker, const Tell::Done& done) {
+  const bool agrees = unit.claim && unit.claim->sha256 == done.sha256;
+  if (unit.claim && (unit.claim->is_proved() || !done.from_upstream)) {
     if (!agrees) asker.complete = false;  // it has something else, which nobody wants
     return;
   }
-  if (!is_upstreams || unit.disputed) return;
+  if (!done.from_upstream || unit.disputed) return;
   if (agrees) {
     auto& by = unit.claim->by;
     if (by.size() < kMostSources && !contains(by, asker.peer->id)) by.push_back(asker.peer->id);
     return;
   }
-  if (!unit.claim) return set_claim(unit, sha256, {asker.peer->id});
+  if (!unit.claim) return set_claim(unit, done.sha256, {asker.peer->id});
   unit.claim.reset();
   unit.disputed = true;
 }

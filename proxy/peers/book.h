@@ -86,7 +86,7 @@ class Book {
   void end_lease(Unit& unit, const Peer& peer);
   void set_claim(Unit& unit, const Digest& sha256, std::vector<std::string> by);
   void done(Peer& peer, const Tell::Done& done, TimePoint now);
-  void claim(Unit& unit, Asker& asker, const Digest& sha256, bool is_upstreams);
+  void claim(Unit& unit, Asker& asker, const Tell::Done& done);
   void release_given(Asker& asker);
   void forget(Units::iterator at);
   bool is_whole(const Digest& digest, TimePoint now) const;

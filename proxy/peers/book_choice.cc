@@ -126,7 +126,6 @@ AskAnswer Book::lease(Unit& unit, Asker& asker, TimePoint now) {
     return answer;
   asker.apart = !unit.leases.empty();
   asker.receiving = true;
-  asker.had_lease = true;
   unit.leases.push_back({asker.peer, now, asker.have});
   ++asker.peer->leases;
   answer.kind = AskAnswer::Kind::fetch;

@@ -29,7 +29,6 @@ struct Book::Asker {
   std::uint64_t sum = 0;  // the beginning of its hash of the unit; 0: not known
   bool complete = false;
   bool receiving = false;  // it was told where to take the unit from, and has not given up
-  bool had_lease = false;  // of this unit, now or before
   bool apart = false;      // fed by a stand-in for the first root, or is one
   double children = 0;     // named to so many, each time as one of n: 1/n
   unsigned complaints = 0;

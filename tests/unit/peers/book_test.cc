@@ -272,38 +272,6 @@ TEST_CASE("claims that disagree are both dropped, and a proof overrules them") {
   CHECK_FALSE(bench.ask(6).claim);
 }
 
-// rules: who-was-sent-upstream
-TEST_CASE("what upstream gave is said by those who were sent there, by others only while nobody was") {
-  Bench bench;
-  bench.ask(1);
-  bench.ask(2);
-  SECTION("another fetches it") {
-    bench.done(2, "wrong", true);
-    CHECK_FALSE(bench.ask(3).claim);
-    bench.done(1, "unit", true);
-    const auto answer = bench.ask(4);
-    CHECK(answer.claim == digest("unit"));
-    CHECK(answer.claimed_by == node(1));
-    for (const auto& source : answer.sources) CHECK(source != node(2));
-  }
-  SECTION("the other has given up") {
-    bench.give_up(1);
-    bench.done(2, "unit", true);
-    CHECK(bench.ask(3).claimed_by == node(2));
-  }
-  SECTION("nothing was heard of the other for long") {
-    bench.now += 11s;
-    bench.done(2, "unit", true);
-    CHECK(bench.ask(3).claimed_by == node(2));
-  }
-  SECTION("it was sent there before") {
-    bench.now += 11s;
-    CHECK(bench.ask(3).kind == Kind::fetch);
-    bench.done(1, "unit", true);
-    CHECK(bench.ask(4).claimed_by == node(1));
-  }
-}
-
 TEST_CASE("a blob whose upstream ignores Range is asked for as a whole by everybody") {
   Bench bench;
   bench.ask(1);
