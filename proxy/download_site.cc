@@ -88,7 +88,12 @@ void Download::unit_from_upstream(std::uint32_t unit, ByteRange rest) {
       .field("unit", std::uint64_t{unit})
       .field("from", std::to_string(rest.first));
   // One request finds out where the blob is; what else is ours waits for its head.
-  if (state_ == State::connecting) return is_asking_upstream() ? units_->postponed(unit) : connect(unit);
+  if (state_ == State::connecting) {
+    if (is_asking_upstream()) return units_->postponed(unit);
+    if (places_.has_next_target()) return connect(unit);
+    state_ = State::receiving;  // that request was dropped before its head was in
+    watch();
+  }
   const auto choice = places_.choose(parts_->loop.now());
   if (choice.place) return start_segment(Segment::Purpose::unit, rest, *choice.place, unit);
   // A lease is kept for as long as that costs the site less than another member's beginning.

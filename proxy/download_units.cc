@@ -53,6 +53,8 @@ void DownloadUnits::begin(cache::PartialBlobPtr partial) {
 void DownloadUnits::suspend() {
   stop();
   partial_.reset();
+  size_.reset();
+  share_->sized(std::nullopt);
 }
 
 void DownloadUnits::stop() {

@@ -31,7 +31,7 @@ void Segment::on_head(Result<upstream::FetchResponse> answer) {
                                      fmt::format("{} answered a range from byte {} with bytes from {}",
                                                  answer->endpoint_name, range_.first, given.first)});
   }
-  state_ = State::resting;
+  rest();
   position_ = given.first;
   body_end_ = given.end;
   reads_through_ = answer->status == 200 && range_.first > 0;
@@ -68,9 +68,15 @@ void Segment::pump() {
   });
 }
 
+void Segment::rest() {
+  state_ = State::resting;
+  rests_since_ = loop_.now();
+}
+
 void Segment::read() {
   state_ = State::reading;
   waits_since_ = loop_.now();
+  marked_at_ += waits_since_ - rests_since_;
   wanted_ = block_ - position_ % block_;
   pending_ = body_->read(wanted_, [this](Result<Bytes> chunk) { on_chunk(std::move(chunk)); });
 }
@@ -85,7 +91,7 @@ void Segment::fit_block(ByteCount got) {
 void Segment::on_chunk(Result<Bytes> chunk) {
   if (!chunk) return owner_.ended(*this, std::move(chunk).error());
   if (chunk->empty()) return owner_.ended(*this, Ok{});
-  state_ = State::resting;
+  rest();
   received_ += chunk->size();
   fit_block(chunk->size());
   const ByteCount stop = owner_.stop(*this);

@@ -77,7 +77,8 @@ class Segment {
   ByteCount received() const { return received_; }
   // While reading: since when the upstream has not sent a byte.
   TimePoint waits_since() const { return waits_since_; }
-  // Bytes since the last call of mark(), and when that was: for the drip rule.
+  // Bytes since the last call of mark(), and when that was, later by the time in which we did not read (a
+  // disk that is slow, buffers that are short): for the drip rules.
   ByteCount since_mark() const { return received_ - marked_; }
   TimePoint marked_at() const { return marked_at_; }
   void mark(TimePoint now) { marked_ = received_, marked_at_ = now; }
@@ -85,6 +86,7 @@ class Segment {
  private:
   void on_head(Result<upstream::FetchResponse> answer);
   void pump();
+  void rest();
   void read();
   void on_chunk(Result<Bytes> chunk);
   void fit_block(ByteCount got);
@@ -110,7 +112,7 @@ class Segment {
   ByteCount marked_ = 0;
   ByteCount block_ = kLeastBlock;
   ByteCount wanted_ = 0;  // by the read that runs
-  TimePoint waits_since_{};
+  TimePoint waits_since_{}, rests_since_{};
   TimePoint marked_at_{};
   BufferBudget::Lease lease_;
   std::unique_ptr<http::BodyReader> body_;

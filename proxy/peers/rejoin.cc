@@ -46,7 +46,11 @@ class Rejoin final : public Pending<Ok> {
         parts_.teller.gave_up(directed.coordinator, {share->name(unit_), false});
       return;
     }
-    if (kind != AskAnswer::Kind::fetch && kind != AskAnswer::Kind::from) return;
+    if (kind != AskAnswer::Kind::fetch && kind != AskAnswer::Kind::from) {
+      if (one->coordinator == directed.coordinator)
+        share->set_leased(*one, false);  // who asks ends his lease
+      return;
+    }
     if (!one->coordinator.empty() && one->coordinator != directed.coordinator)
       parts_.teller.gave_up(one->coordinator, {share->name(unit_), false});
     one->coordinator = directed.coordinator;

@@ -108,7 +108,7 @@ class ShareCore : public std::enable_shared_from_this<ShareCore> {
   bool arrived(std::uint32_t unit, const Digest& sha256, bool from_upstream);
   void whole_only();
   void turn_whole();
-  void sized(ByteCount total) { total_ = total; }
+  void sized(std::optional<ByteCount> total) { total_ = total; }
   void verified(const std::vector<Digest>& units);
   void mismatched();
   void close();
@@ -173,7 +173,7 @@ class Share final : public BlobShare {
   void when_taken(Callback<void(std::uint32_t unit)> taken) override { core_->when_taken(std::move(taken)); }
   void whole_only() override { core_->whole_only(); }
   bool is_whole() const override { return core_->is_whole(); }
-  void sized(ByteCount total) override { core_->sized(total); }
+  void sized(std::optional<ByteCount> total) override { core_->sized(total); }
   void verified(const std::vector<Digest>& units) override { core_->verified(units); }
   void mismatched() override { core_->mismatched(); }
 

@@ -71,8 +71,8 @@ class BlobShare {
   // Upstream ignores Range: from now on there is one unit, number 0.
   virtual void whole_only() = 0;
   virtual bool is_whole() const = 0;
-  // The size is confirmed by a source.
-  virtual void sized(ByteCount total) = 0;
+  // The size is confirmed by a source; nothing: what was said of it was wrong, and counts no more.
+  virtual void sized(std::optional<ByteCount> total) = 0;
   // The blob's digest was right: the hashes of its units are proved. Or wrong: every claim on it is dropped,
   // who gave more than a unit of it is avoided, and the next attempt asks upstream alone.
   virtual void verified(const std::vector<Digest>& units) = 0;

@@ -30,6 +30,27 @@ TEST_CASE("a shared download that was left goes on, although several of its unit
   at.site.late.clear();
 }
 
+// rules: whole-before-the-first-head
+TEST_CASE("a download that was left goes on, although it hears that upstream ignores Range before its head") {
+  SharedBench at(40_MiB);
+  at.settings.finish_rest = 0;
+  at.settings.linger = 1s;
+  at.start();
+  at.table->share_with(&at.site, nullptr);
+  at.fetcher.at("a").chunk_after = 20ms;
+  at.join_and_leave(50ms);
+  REQUIRE_FALSE(at.table->runs(at.digest));
+  at.site.find_after = 1ms;
+  at.site.turns_whole_at = at.site.found.size() + 2;
+  at.fetcher.at("a").chunk_after = {};
+  at.fetcher.at("a").head_after = 50ms;
+  at.fetcher.at("a").ranges = false;
+  at.join();
+  at.loop.advance(2s);
+  check_right(at);
+  at.site.late.clear();
+}
+
 // rules: one-is-always-looked-for
 TEST_CASE("a download that begins while others fill the way to upstream is looked for in the site") {
   SharedBench at(80_MiB);
@@ -71,7 +92,21 @@ TEST_CASE("a member that drips is left, and what it gave is kept") {
   CHECK(at.site.failures[0].second.find("too slow") != std::string::npos);
 }
 
-// rules: no-wish-without-a-file
+// rules: own-pauses-count-for-nobody
+TEST_CASE("a member is not left because we did not read for a while") {
+  SharedBench at(8_MiB + 20);
+  at.site.from_member = {{1, ""}};
+  at.site.drips = 500ms;
+  auto all = at.budget.try_take(16_MiB);
+  REQUIRE(all);
+  at.join();
+  at.loop.advance(40s);
+  all.reset();
+  check_right(at);
+  CHECK(at.site.failures.empty());
+}
+
+// rules: no-wish-without-a-file, wrong-size-is-forgotten
 TEST_CASE("a member that asks while a download starts over from scratch finds nothing to ask for") {
   SharedBench at;
   Script& liar = at.fetcher.at("a");
@@ -79,8 +114,10 @@ TEST_CASE("a member that asks while a download starts over from scratch finds no
   liar.cut_after = 300_KiB;
   liar.chunk_after = 10ms;
   unsigned begun = 0;
+  std::optional<ByteCount> sized;  // what members' answers are held against
   at.store.on_begin = [&] {
     ++begun;
+    sized = at.site.sized;
     if (at.site.wanted) at.site.wanted(1);
   };
   at.join(target_at({"a", "b"}));
@@ -88,6 +125,7 @@ TEST_CASE("a member that asks while a download starts over from scratch finds no
   liar.error = Error{Errc::upstream_unreachable, "a is down for a moment"};
   at.loop.advance(60s);
   CHECK(begun == 2);
+  CHECK_FALSE(sized);
   REQUIRE(at.store.committed(at.digest));
   CHECK((*at.store.committed(at.digest) == at.content));
 }

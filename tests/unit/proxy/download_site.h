@@ -83,7 +83,7 @@ struct Site final : peers::Sharing {
       if (site.somebody_has_whole) site.from_member = {{0, ""}};
     }
     bool is_whole() const override { return whole; }
-    void sized(ByteCount total) override { site.sized = total; }
+    void sized(std::optional<ByteCount> total) override { site.sized = total; }
     void verified(const std::vector<Digest>& units) override { site.proved = units; }
     void mismatched() override {
       ++site.mismatches;

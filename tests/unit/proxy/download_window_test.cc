@@ -162,7 +162,7 @@ struct LeaseSite final : peers::Sharing {
     bool arrived(std::uint32_t, const Digest&, bool) override { return true; }
     void whole_only() override {}
     bool is_whole() const override { return false; }
-    void sized(ByteCount) override {}
+    void sized(std::optional<ByteCount>) override {}
     void verified(const std::vector<Digest>&) override {}
     void mismatched() override {}
     Loop& loop;
