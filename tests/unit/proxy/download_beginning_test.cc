@@ -40,12 +40,14 @@ TEST_CASE("a download that was left goes on, although it hears that upstream ign
   at.fetcher.at("a").chunk_after = 20ms;
   at.join_and_leave(50ms);
   REQUIRE_FALSE(at.table->runs(at.digest));
-  at.site.find_after = 1ms;
-  at.site.turns_whole_at = at.site.found.size() + 2;
+  at.site.find_after = at.site.find_more = 2ms;
   at.fetcher.at("a").chunk_after = {};
   at.fetcher.at("a").head_after = 50ms;
   at.fetcher.at("a").ranges = false;
   at.join();
+  at.loop.advance(3ms);
+  at.site.turns_whole_at = 0;  // the first unit is ours to fetch, the second search hears of it
+  at.site.find_more = {};
   at.loop.advance(2s);
   check_right(at);
   at.site.late.clear();

@@ -61,6 +61,7 @@ struct Site final : peers::Sharing {
         site.loop.post_detached(answer);
       else
         site.late.push_back(site.loop.after(site.find_after, "", answer));
+      site.find_after += site.find_more;
       return Ticket(call);
     }
     void progress(std::uint32_t, ByteCount) override { ++site.alive; }
@@ -130,6 +131,7 @@ struct Site final : peers::Sharing {
   std::optional<ByteCount> claims_total;
   std::optional<ByteCount> cut;  // the next member's body breaks off after so many bytes
   Duration find_after{};         // zero: posted
+  Duration find_more{};          // what each search takes longer than the one before
   std::vector<Ticket> late;
   std::vector<Digest> stored_here;
   bool silent = false;                // members give no byte
