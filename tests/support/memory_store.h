@@ -25,7 +25,7 @@ class MemoryStore final : public cache::BlobStore {
   std::optional<ByteCount> write_fails_from;  // a write that begins here or later: no_space
   bool commit_fails = false;
   std::function<void()> on_begin, on_commit;  // before the answer is posted
-  Duration write_takes{};           // virtual time of each write
+  Duration write_takes{};                     // virtual time of each write
   unsigned commits = 0;
   unsigned mismatches = 0;
   ByteCount largest_partial_read = 0;  // asked of a partial blob at once
