@@ -41,10 +41,7 @@ LoadedConfig without_foreign_files(const LoadedConfig& loaded) {
     if (path == registries) return std::string();
     return Error{Errc::config, path + " is not root's own"};
   };
-  auto own =
-      parse_config(loaded.sources.config_path, loaded.sources.config_text, read, {.check_files = false});
-  std::erase(own.files, registries);
-  return own;
+  return parse_config(loaded.sources.config_path, loaded.sources.config_text, read, {.check_files = false});
 }
 
 }  // namespace
