@@ -48,6 +48,7 @@ def options():
     parser.add_argument("--short", action="store_true", help="a small image over slow links, judged on bytes and on generous factors")
     parser.add_argument("--full", action="store_true", help="the whole image for comparators, too")
     parser.add_argument("--real", action="store_true", help="a real docker-registry instead of the fake one; its bytes are read off its cable")
+    parser.add_argument("--slower", type=int, default=1, help="links so many times slower: where processors are the limit (see starved)")
     parser.add_argument("--repeat", type=int, default=1, help="medians of so many runs")
     parser.add_argument("--seed", type=int, default=1, help="for the order in which nodes start")
     parser.add_argument("--json", help="writes every outcome to this file")
@@ -128,7 +129,8 @@ def middle(outcomes):
 def one(case, contender, pictures, janitor, chosen, seed):
     scale = scale_of(contender, chosen)
     folder, image = pictures.get(case.image, scale)
-    with Trial(case.scaled(scale, SHORT_SLOWER if chosen.short else 1), CONTENDERS[contender], folder, image, janitor, seed, chosen.real, chosen.logs) as trial:
+    slower = chosen.slower * (SHORT_SLOWER if chosen.short else 1)
+    with Trial(case.scaled(scale, slower), CONTENDERS[contender], folder, image, janitor, seed, chosen.real, chosen.logs) as trial:
         return trial.run()
 
 
