@@ -222,6 +222,7 @@ TEST_CASE("a zone has several servers, IPv6 addresses and answers over TCP") {
   cluster.set("big.cluster.local", {{"10.43.0.7", "fd00::8"}, 0, 60, false, true});
   Names names;
   names.settings.zones = {{"cluster.local", {"127.0.0.1:1", refusing.address(), cluster.address()}}};
+  names.settings.other_family = 20s;  // however busy the machine is, both answers are waited for
   CHECK(names.hosts_of("a.cluster.local") == "fd00::7");
   CHECK(names.hosts_of("big.cluster.local") == "fd00::8 10.43.0.7");
   // What the zone's servers say of a name is the last word.
