@@ -133,12 +133,7 @@ LoadedConfig parse_config(std::string path, std::string text, const ReadText& re
   return loaded;
 }
 
-LoadedConfig load_config(const std::string& path, LoadOptions options) {
-  std::vector<net::FileStamp> stamps;
-  const ReadText read = [&stamps](const std::string& name) {
-    stamps.push_back(net::FileStamp::of(name));
-    return read_guarded(name, kMostConfigBytes);
-  };
+LoadedConfig load_config(const std::string& path, const ReadText& read, LoadOptions options) {
   auto text = read(path);
   LoadedConfig loaded;
   if (text) {
@@ -151,6 +146,16 @@ LoadedConfig load_config(const std::string& path, LoadOptions options) {
     loaded.sources.config_path = path;
     loaded.errors.push_back({path, 0, 0, text.error().message});
   }
+  return loaded;
+}
+
+LoadedConfig load_config(const std::string& path, LoadOptions options) {
+  std::vector<net::FileStamp> stamps;
+  const ReadText read = [&stamps](const std::string& name) {
+    stamps.push_back(net::FileStamp::of(name));
+    return read_guarded(name, kMostConfigBytes);
+  };
+  LoadedConfig loaded = load_config(path, read, options);
   loaded.stamps.insert(loaded.stamps.end(), stamps.begin(), stamps.end());
   return loaded;
 }

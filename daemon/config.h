@@ -53,8 +53,10 @@ struct LoadedConfig {
 
 LoadedConfig load_config(const std::string& path, LoadOptions options = {});
 
-// The same from texts. `read` gives the content of registries_file.
+// The same from texts. `read` gives the content of registries_file and of a kubeconfig; where it stands in
+// place of the text, of the configuration as well.
 using ReadText = std::function<Result<std::string>(const std::string& path)>;
+LoadedConfig load_config(const std::string& path, const ReadText& read, LoadOptions options);
 LoadedConfig parse_config(std::string path, std::string text, const ReadText& read, LoadOptions options = {});
 
 }  // namespace layerd::daemon

@@ -1,6 +1,7 @@
 #include "daemon/opener_command.h"
 
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <iterator>
@@ -30,27 +31,19 @@ void add_files_below_folders(const Settings& settings, std::vector<std::string>&
       if (auto found = net::certificate_files_in(entry->ca_dir)) add(std::move(*found));
 }
 
-bool is_roots_own(const std::string& path) { return path.empty() || systemd::check_way(path, 0).ok(); }
-
-// The same without what stands in files that others than root may write, as the runtimes.yaml of `layerd
-// setup`, which is layerd's: what they name root has not named.
-LoadedConfig without_foreign_files(const LoadedConfig& loaded) {
-  const std::string& registries = loaded.sources.registries_path;
-  const ReadText read = [&registries](const std::string& path) -> Result<std::string> {
-    if (is_roots_own(path)) return read_file(path, kMostConfigBytes);
-    if (path == registries) return std::string();
-    return Error{Errc::config, path + " is not root's own"};
-  };
-  return parse_config(loaded.sources.config_path, loaded.sources.config_text, read, {.check_files = false});
+// What stands in files that others than root may write, as the runtimes.yaml of `layerd setup`, which is
+// layerd's, root has not named: they count as empty.
+Result<std::string> read_roots_own(const std::string& path) {
+  if (!systemd::check_way(path, 0)) return std::string();
+  return read_file(path, kMostConfigBytes);
 }
 
 }  // namespace
 
 Result<std::vector<std::string>> files_for_opener(const std::string& config_path, bool path_given) {
-  auto loaded = load_config(config_path, {.must_exist = path_given, .check_files = false});
-  if (const auto& path = loaded.sources.config_path; !path.empty())
-    if (auto safe = systemd::check_way(path, 0); !safe) return std::move(safe).error();
-  loaded = without_foreign_files(loaded);
+  const auto safe = systemd::check_way(config_path, 0);
+  if (!safe && (path_given || ::access(config_path.c_str(), F_OK) == 0)) return safe.error();
+  auto loaded = load_config(config_path, &read_roots_own, {.must_exist = path_given, .check_files = false});
   // The two files themselves are passed however wrong they are: the daemon says what is wrong with them.
   if (!loaded.ok()) return std::vector{loaded.sources.config_path, loaded.sources.registries_path};
   add_files_below_folders(*loaded.settings, loaded.files);

@@ -190,13 +190,14 @@ Result<Ok> check_output(const std::string& path) {
 // The daemon asks whoever it has not heard of lately; once they have answered, or for so long not, what it
 // says is how they are.
 Result<AdminAnswer> ask_for_peers(const std::string& socket_path) {
-  constexpr Duration kLongest = std::chrono::seconds(3), kPause = std::chrono::milliseconds(50);
-  const auto end = std::chrono::steady_clock::now() + kLongest;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(3);
+  Duration pause = std::chrono::milliseconds(50);
   while (true) {
     auto answer = ask_admin(socket_path, "GET", "/v1/peers", 10);
     const bool is_asking = answer && answer->status == 200 && answer->body.value("asking", 0) > 0;
     if (!is_asking || std::chrono::steady_clock::now() >= end) return answer;
-    std::this_thread::sleep_for(kPause);
+    std::this_thread::sleep_for(pause);
+    pause *= 2;  // a long list is much to write down
   }
 }
 

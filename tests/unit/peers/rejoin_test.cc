@@ -7,6 +7,22 @@ using namespace layerd::test;
 using namespace layerd::peers;
 using namespace std::chrono_literals;
 
+namespace {
+
+// Everybody but that one is there, and sends who asks upstream.
+void without_node_3(SiteBench& bench) {
+  bench.wire.on_ask = [](const std::string& to, const Ask&) -> Result<AskAnswer> {
+    if (to == node(3)) return ScriptedWire::nobody();
+    return fetch();
+  };
+  bench.wire.on_probe = [](const std::string& to, const Probe&) -> Result<ProbeAnswer> {
+    if (to == node(3)) return ScriptedWire::nobody();
+    return free_slot(0);
+  };
+}
+
+}  // namespace
+
 // rules: back-to-members
 TEST_CASE("what a node fetched while it was cut off it asks for again as soon as it is back") {
   SiteBench bench;
@@ -27,16 +43,7 @@ TEST_CASE("what a node fetched while it was cut off it asks for again as soon as
       bench.loop.advance(300ms);
     }
   }
-  if (!is_alone) {  // who coordinates it was
-    bench.wire.on_ask = [](const std::string& to, const Ask&) -> Result<AskAnswer> {
-      if (to == node(3)) return ScriptedWire::nobody();
-      return fetch();
-    };
-    bench.wire.on_probe = [](const std::string& to, const Probe&) -> Result<ProbeAnswer> {
-      if (to == node(3)) return ScriptedWire::nobody();
-      return free_slot(0);
-    };
-  }
+  if (!is_alone) without_node_3(bench);  // who coordinates it was
   auto found = bench.find(*share, unit);
   bench.loop.advance(2s);
   REQUIRE(found->is_upstream());
@@ -106,14 +113,7 @@ TEST_CASE("a node that asks again for what it fetches and is told to wait has no
   if (had_lease_there) seek_unit();
   bench.loop.advance(4s);  // nobody was heard of lately
   // Who coordinates it is away for a while.
-  bench.wire.on_ask = [](const std::string& to, const Ask&) -> Result<AskAnswer> {
-    if (to == node(3)) return ScriptedWire::nobody();
-    return fetch();
-  };
-  bench.wire.on_probe = [](const std::string& to, const Probe&) -> Result<ProbeAnswer> {
-    if (to == node(3)) return ScriptedWire::nobody();
-    return free_slot(0);
-  };
+  without_node_3(bench);
   if (!had_lease_there) seek_unit();  // the next one gives the lease
   auto other = bench.find(*share, bench.unit_of(3, 4, unit + 1));
   bench.loop.advance(1s);
