@@ -25,6 +25,9 @@ inline std::string random_bytes(std::size_t size, std::uint32_t seed = 1) {
   return bytes;
 }
 
+// From now on one byte of what it gives is wrong.
+inline void flip(Script& script) { script.content[script.content.size() / 2] ^= 1; }
+
 // One client: size, then chunk after chunk, one in hand.
 class ReadingClient {
  public:
